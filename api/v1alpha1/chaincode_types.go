@@ -1,0 +1,165 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ChaincodeRuntime says how a contract's container comes to run.
+// +kubebuilder:validation:Enum=Service
+type ChaincodeRuntime string
+
+const (
+	// RuntimeService runs the contract as a Deployment behind a Service that the peers dial (chaincode as a service).
+	RuntimeService ChaincodeRuntime = "Service"
+)
+
+// ChaincodeSpec describes one contract on one channel.
+type ChaincodeSpec struct {
+	// channel names the Channel object that the contract stands on. Immutable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="channel is immutable: make another Chaincode for another channel"
+	Channel string `json:"channel,omitempty"`
+	// chaincodeName is the contract's name on the channel. Immutable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]+([-_][A-Za-z0-9]+)*$')",message="chaincodeName must be letters and digits, with single '-' or '_' between them"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="chaincodeName is immutable: it is the contract's name on the ledger"
+	ChaincodeName string `json:"chaincodeName,omitempty"`
+	// version is free text that stands in the definition; "1.0" unless given.
+	// +optional
+	// +kubebuilder:default="1.0"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_.+-]+$')",message="version may have letters, digits, '_', '.', '+' and '-'"
+	Version string `json:"version,omitempty"`
+	// image of the contract; it must run as a chaincode server: CHAINCODE_SERVER_ADDRESS and CHAINCODE_ID are set.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image,omitempty"`
+	// imagePullPolicy of the contract's container; IfNotPresent unless given.
+	// +optional
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// imagePullSecrets are used to pull the contract's image.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	ImagePullSecrets []PullSecret `json:"imagePullSecrets,omitempty"`
+	// runtime says how the contract's container comes to run; Service unless given.
+	// +optional
+	// +kubebuilder:default=Service
+	Runtime ChaincodeRuntime `json:"runtime,omitempty"`
+	// replicas of the contract's Deployment; 1 unless given.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16
+	Replicas *int32 `json:"replicas,omitempty"`
+	// endorsementPolicy in Fabric's syntax, such as "AND('BankAMSP.peer', 'BankBMSP.peer')", or the path of a
+	// channel policy that starts with "/"; the channel's Endorsement policy unless given.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	EndorsementPolicy string `json:"endorsementPolicy,omitempty"`
+	// resources of the contract's container. Requests of 20m CPU and 32Mi and a memory limit of 256Mi unless given.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+}
+
+// ChaincodeApproval tells whether an organization has approved the definition.
+// +kubebuilder:validation:Enum=Approved;Pending
+type ChaincodeApproval string
+
+const (
+	// ApprovalApproved: the organization approved the definition that the spec asks for.
+	ApprovalApproved ChaincodeApproval = "Approved"
+	// ApprovalPending: it has not yet.
+	ApprovalPending ChaincodeApproval = "Pending"
+)
+
+// ChaincodeOrganization is what was seen of a contract at one organization.
+type ChaincodeOrganization struct {
+	// mspID of the organization.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	MSPID string `json:"mspID,omitempty"`
+	// approval of the definition.
+	// +required
+	Approval ChaincodeApproval `json:"approval,omitempty"`
+	// installed counts the organization's peers that hold the package, as DONE/ALL.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Installed string `json:"installed,omitempty"`
+}
+
+// ChaincodeStatus is what was seen of a contract.
+type ChaincodeStatus struct {
+	// conditions of the contract: Ready, Reconciling, Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that the status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// packageID of the installed package.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	PackageID string `json:"packageID,omitempty"`
+	// sequence of the committed definition.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Sequence *int64 `json:"sequence,omitempty"`
+	// committedVersion is the version in the committed definition.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	CommittedVersion string `json:"committedVersion,omitempty"`
+	// organizations of the channel with their approvals.
+	// +optional
+	// +listType=map
+	// +listMapKey=mspID
+	// +kubebuilder:validation:MaxItems=64
+	Organizations []ChaincodeOrganization `json:"organizations,omitempty"`
+}
+
+// Chaincode is a contract on a channel: packaged, installed on every peer, approved, committed and running.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cc,categories=heddle
+// +kubebuilder:printcolumn:name="Channel",type=string,JSONPath=`.spec.channel`
+// +kubebuilder:printcolumn:name="Contract",type=string,JSONPath=`.spec.chaincodeName`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Sequence",type=integer,JSONPath=`.status.sequence`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.committedVersion`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 58 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 58 characters that starts with a letter"
+type Chaincode struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+	// spec is what the contract shall be.
+	// +required
+	Spec ChaincodeSpec `json:"spec,omitempty,omitzero"`
+	// status is what was seen of it.
+	// +optional
+	Status ChaincodeStatus `json:"status,omitempty,omitzero"`
+}
+
+// ChaincodeList is a list of Chaincodes.
+// +kubebuilder:object:root=true
+type ChaincodeList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Chaincode `json:"items"`
+}

@@ -1,0 +1,60 @@
+package v1alpha1
+
+// Labels and annotations that Heddle sets. Users may select by them; they must not change them.
+const (
+	// LabelNetwork names the Network (= namespace) that an object belongs to.
+	LabelNetwork = "heddle.dev/network"
+	// LabelNetworkID carries spec.networkID on a network's namespace and on everything retained in it.
+	LabelNetworkID = "heddle.dev/network-id"
+	// LabelTenant carries spec.tenant.
+	LabelTenant = "heddle.dev/tenant"
+	// LabelOrganization names the Organization that an object belongs to.
+	LabelOrganization = "heddle.dev/organization"
+	// LabelComponent says what a pod is: peer, orderer, ca or chaincode.
+	LabelComponent = "heddle.dev/component"
+	// LabelNode names the Peer, Orderer or Organization (for its CA) that a pod serves.
+	LabelNode = "heddle.dev/node"
+	// LabelChannel names the Channel that an object belongs to.
+	LabelChannel = "heddle.dev/channel"
+	// LabelChaincode names the Chaincode that an object belongs to.
+	LabelChaincode = "heddle.dev/chaincode"
+	// LabelInline marks an object that a Network made from its own spec, with the Network's name as the value.
+	LabelInline = "heddle.dev/inline"
+	// LabelRetained marks data that outlived the object it was made for; the value is "true".
+	LabelRetained = "heddle.dev/retained"
+	// LabelIssuerFor marks a Secret with an external issuer as meant for the Organization named in the value.
+	LabelIssuerFor = "heddle.dev/issuer-for"
+	// LabelClients marks a namespace whose pods may call the nodes of networks; see Network.spec.clientNamespaces.
+	LabelClients = "heddle.dev/clients"
+
+	// AnnotationConfigHash is set on a pod template: another value means that the pod must be replaced.
+	AnnotationConfigHash = "heddle.dev/config-hash"
+	// AnnotationPaused stops reconciliation of an object while it is present; the value is free text that says why.
+	AnnotationPaused = "heddle.dev/paused"
+	// AnnotationAdopt on a Channel accepts the ledger's configuration as it stands: Channel.spec is compared anew from there.
+	AnnotationAdopt = "heddle.dev/adopt"
+	// AnnotationNotAfter carries the end of a certificate's validity (RFC 3339) on the Secret that holds it.
+	AnnotationNotAfter = "heddle.dev/not-after"
+
+	// Finalizer is put on objects that must be taken down in order.
+	Finalizer = "heddle.dev/finalizer"
+)
+
+// Values of LabelComponent.
+const (
+	ComponentPeer      = "peer"
+	ComponentOrderer   = "orderer"
+	ComponentCA        = "ca"
+	ComponentChaincode = "chaincode"
+)
+
+// Ports of the nodes, the same in every network.
+const (
+	PortPeer          int32 = 7051
+	PortPeerChaincode int32 = 7052
+	PortOrderer       int32 = 7050
+	PortParticipation int32 = 7053
+	PortCA            int32 = 7054
+	PortOperations    int32 = 9443
+	PortChaincode     int32 = 9999
+)

@@ -1,0 +1,182 @@
+package kube
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"heddle.dev/heddle/api/v1alpha1"
+)
+
+// Applier makes objects be as wanted by server-side apply. It sets the owner, refuses objects of others, and skips
+// the call when nothing has changed on either side since the last one. It is the one way in which controllers write.
+type Applier struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Reader reads from the API server itself: what the cache does not hold may exist all the same.
+	Reader client.Reader
+	// FieldOwner is the controller's name in managedFields.
+	FieldOwner string
+
+	mu   sync.Mutex
+	seen map[objectKey]applied
+}
+
+type objectKey struct {
+	kind string
+	name types.NamespacedName
+}
+
+type applied struct {
+	want            [sha256.Size]byte
+	resourceVersion string
+}
+
+// Apply makes obj be as it is given: fields it does not name are left to others. owner becomes the controller of obj
+// and may be nil for objects that outlive their maker; those are known by their labels instead. obj is not changed.
+// An object of that name which belongs to somebody else is refused with Stalled/InvalidOwnership.
+func (a *Applier) Apply(ctx context.Context, owner client.Object, obj client.Object) error {
+	want, err := a.intended(owner, obj)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(want.Object)
+	if err != nil {
+		return fmt.Errorf("encode %s %q: %w", want.GetKind(), want.GetName(), err)
+	}
+	key := objectKey{kind: want.GetKind(), name: client.ObjectKeyFromObject(obj)}
+	sum := sha256.Sum256(raw)
+	live, err := a.live(ctx, obj)
+	if err != nil {
+		return fmt.Errorf("read %s %q: %w", want.GetKind(), want.GetName(), err)
+	}
+	if live != nil {
+		if err := mayTake(owner, want, live); err != nil {
+			return err
+		}
+		if a.unchanged(key, sum, live.GetResourceVersion()) {
+			return nil
+		}
+	}
+	if err := a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(want), client.ForceOwnership, client.FieldOwner(a.FieldOwner)); err != nil {
+		return fmt.Errorf("apply %s %q: %w", want.GetKind(), want.GetName(), err)
+	}
+	a.remember(key, applied{want: sum, resourceVersion: want.GetResourceVersion()})
+	return nil
+}
+
+// Delete removes an object if owner controls it, or, with a nil owner, if it carries a network label.
+// An object that is not there is no error; one of somebody else is left alone.
+func (a *Applier) Delete(ctx context.Context, owner client.Object, obj client.Object, opts ...client.DeleteOption) error {
+	live, err := a.live(ctx, obj)
+	if err != nil {
+		return fmt.Errorf("read %T %q: %w", obj, obj.GetName(), err)
+	}
+	if live == nil || !live.GetDeletionTimestamp().IsZero() {
+		return nil
+	}
+	if owner != nil && !metav1.IsControlledBy(live, owner) {
+		return nil
+	}
+	if owner == nil && live.GetLabels()[v1alpha1.LabelNetwork] == "" {
+		return nil
+	}
+	if err := a.Client.Delete(ctx, live, opts...); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete %T %q: %w", obj, obj.GetName(), err)
+	}
+	return nil
+}
+
+// live reads the object from the cache and, as the cache may hold labelled objects only, from the API server.
+func (a *Applier) live(ctx context.Context, obj client.Object) (client.Object, error) {
+	got, ok := obj.DeepCopyObject().(client.Object)
+	if !ok {
+		return nil, errors.New("copy object: unexpected type")
+	}
+	key := client.ObjectKeyFromObject(obj)
+	err := a.Client.Get(ctx, key, got)
+	if apierrors.IsNotFound(err) {
+		err = a.Reader.Get(ctx, key, got)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // absent is an answer here, not an error
+	}
+	return got, err
+}
+
+// intended turns obj into exactly the fields that the caller means: no status, no zero timestamps.
+func (a *Applier) intended(owner, obj client.Object) (*unstructured.Unstructured, error) {
+	gvk, err := apiutil.GVKForObject(obj, a.Client.Scheme())
+	if err != nil {
+		return nil, fmt.Errorf("find kind of %T: %w", obj, err)
+	}
+	c, ok := obj.DeepCopyObject().(client.Object)
+	if !ok {
+		return nil, errors.New("copy object: unexpected type")
+	}
+	if owner != nil {
+		if err := controllerutil.SetControllerReference(owner, c, a.Client.Scheme()); err != nil {
+			return nil, fmt.Errorf("set owner of %s %q: %w", gvk.Kind, obj.GetName(), err)
+		}
+	}
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(c)
+	if err != nil {
+		return nil, fmt.Errorf("convert %s %q: %w", gvk.Kind, obj.GetName(), err)
+	}
+	u := &unstructured.Unstructured{Object: m}
+	u.SetGroupVersionKind(gvk)
+	unstructured.RemoveNestedField(u.Object, "status")
+	for _, f := range []string{"creationTimestamp", "resourceVersion", "uid", "generation", "managedFields"} {
+		unstructured.RemoveNestedField(u.Object, "metadata", f)
+	}
+	unstructured.RemoveNestedField(u.Object, "spec", "template", "metadata", "creationTimestamp")
+	return u, nil
+}
+
+// mayTake refuses objects that somebody else made.
+func mayTake(owner client.Object, want *unstructured.Unstructured, live client.Object) error {
+	if !live.GetDeletionTimestamp().IsZero() {
+		return Waiting(v1alpha1.ReasonDeleting, 0, "%s %q is still being deleted", want.GetKind(), want.GetName())
+	}
+	ctl := metav1.GetControllerOf(live)
+	switch {
+	case owner != nil && ctl != nil && ctl.UID != owner.GetUID():
+		return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q belongs to %s %q: delete or rename one of them",
+			want.GetKind(), want.GetName(), ctl.Kind, ctl.Name)
+	case ctl == nil && live.GetLabels()[v1alpha1.LabelNetwork] != want.GetLabels()[v1alpha1.LabelNetwork]:
+		return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q exists and was not made by Heddle: delete or rename it",
+			want.GetKind(), want.GetName())
+	case owner == nil && ctl != nil:
+		return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q belongs to %s %q: delete or rename it",
+			want.GetKind(), want.GetName(), ctl.Kind, ctl.Name)
+	}
+	return nil
+}
+
+func (a *Applier) unchanged(key objectKey, want [sha256.Size]byte, resourceVersion string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.seen[key]
+	return ok && s.want == want && s.resourceVersion == resourceVersion
+}
+
+func (a *Applier) remember(key objectKey, s applied) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.seen == nil {
+		a.seen = map[objectKey]applied{}
+	}
+	a.seen[key] = s
+}

@@ -1,0 +1,64 @@
+package builder
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+)
+
+// A package carries the indexes of its state database below META-INF/statedb; the
+// peer reads them from statedb of the release.
+const (
+	metaInf    = "META-INF"
+	stateDB    = "statedb"
+	indexLimit = 1 << 20
+	indexCount = 1000
+)
+
+// copyIndexes checks the indexes of a package. The peer itself looks at them only
+// when the contract's definition is committed, where a broken one is a line in
+// the log of every peer; here it fails the installation.
+func copyIndexes(source, output *os.Root) error {
+	count := 0
+	return walkFiles(source, path.Join(metaInf, stateDB), func(name string) error {
+		if count++; count > indexCount {
+			return fmt.Errorf("copy indexes: there are more than %d", indexCount)
+		}
+		content, err := readFile(source, name, indexLimit)
+		if err != nil {
+			return err
+		}
+		if err := checkIndex(content); err != nil {
+			return fmt.Errorf("check index %s: %w", name, err)
+		}
+		return writeFile(output, name, content, fileMode)
+	})
+}
+
+func checkIndex(content []byte) error {
+	var index struct {
+		Index struct {
+			Fields []json.RawMessage `json:"fields"`
+		} `json:"index"`
+	}
+	if err := json.Unmarshal(content, &index); err != nil {
+		return err
+	}
+	if len(index.Index.Fields) == 0 {
+		return errors.New(`"index" lists no "fields"`)
+	}
+	return nil
+}
+
+func releaseIndexes(output, release *os.Root) error {
+	return walkFiles(output, path.Join(metaInf, stateDB), func(name string) error {
+		content, err := readFile(output, name, indexLimit)
+		if err != nil {
+			return err
+		}
+		return writeFile(release, strings.TrimPrefix(name, metaInf+"/"), content, fileMode)
+	})
+}

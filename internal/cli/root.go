@@ -142,6 +142,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.networkCommand(),
 		a.statusCommand(),
+		a.txCommand(),
 		a.versionCommand(),
 	}
 }

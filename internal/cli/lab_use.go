@@ -1,0 +1,250 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"heddle.dev/heddle/internal/lab"
+)
+
+func newLabKubectl(f *labFlags) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "kubectl [--site SITE] -- ARGUMENTS",
+		Short: "Run kubectl against a site",
+		Example: `  heddle lab kubectl -- get pods -A
+  heddle lab kubectl --site site2 -- apply -f app.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := openSite(f)
+			if err != nil {
+				return err
+			}
+			cmd := s.Kubectl(c.Context(), args...)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
+			return cmd.Run()
+		},
+	}
+	siteFlag(c, f)
+	return c
+}
+
+func newLabLoad(f *labFlags) *cobra.Command {
+	var pull, all bool
+	c := &cobra.Command{
+		Use:   "load ARCHIVE...",
+		Short: "Put images on the nodes of a site",
+		Long: `Put images on the nodes of a site, from archive files (OCI or docker, gzipped
+or not) or, with --pull, from their registries by this machine's network. An
+image that is there with the same digest is skipped.`,
+		Example: `  heddle lab load out/images/heddle.tar
+  heddle lab load --pull docker.io/library/couchdb:3.4.3 --all`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errNoArgument
+			}
+			sites, err := chosenSites(f, all)
+			if err != nil {
+				return err
+			}
+			for _, s := range sites {
+				start := time.Now()
+				load := s.Load
+				if pull {
+					load = s.Pull
+				}
+				if err := load(c.Context(), args...); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.ErrOrStderr(), "%s: images: %d (%.1f s)\n", s.Name(), len(args), time.Since(start).Seconds())
+			}
+			return nil
+		},
+	}
+	siteFlag(c, f)
+	c.Flags().BoolVar(&pull, "pull", false, "the arguments are names of images: pull them")
+	c.Flags().BoolVar(&all, "all", false, "all sites of the lab")
+	return c
+}
+
+func chosenSites(f *labFlags, all bool) ([]*lab.Site, error) {
+	l, err := lab.Open(f.name)
+	if err != nil {
+		return nil, err
+	}
+	if all {
+		return l.Sites(), nil
+	}
+	s, err := l.Site(f.site)
+	return []*lab.Site{s}, err
+}
+
+func newLabLogs(f *labFlags) *cobra.Command {
+	var follow bool
+	c := &cobra.Command{
+		Use:   "logs NODE COMPONENT",
+		Short: "Print the log of one of a node's processes",
+		Long:  "Print the log of one of a node's processes; without a component, list the logs.",
+		Example: `  heddle lab logs site1-n1 kubelet -f
+  heddle lab logs site1-n1`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := lab.Open(f.name)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				names, err := l.LogNames(args[0])
+				for _, n := range names {
+					fmt.Fprintln(c.OutOrStdout(), n)
+				}
+				return err
+			}
+			path, err := l.LogPath(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return printFile(ctx, c.OutOrStdout(), path, follow)
+		},
+	}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on printing what is added")
+	return c
+}
+
+// printFile copies a file, and with follow what is added to it until ctx ends.
+func printFile(ctx context.Context, out io.Writer, path string, follow bool) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := io.Copy(out, file); err != nil || !follow {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func newLabCut(f *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:     "cut SITE SITE",
+		Short:   "Drop all packets between two sites",
+		Example: "  heddle lab cut site1 site2",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := lab.Open(f.name)
+			if err != nil {
+				return err
+			}
+			return l.Cut(c.Context(), args[0], args[1])
+		},
+	}
+}
+
+func newLabHeal(f *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:     "heal",
+		Short:   "End all cuts between sites",
+		Example: "  heddle lab heal",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			l, err := lab.Open(f.name)
+			if err != nil {
+				return err
+			}
+			return l.Heal(c.Context())
+		},
+	}
+}
+
+func newLabPolicy(f *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "policy on|off",
+		Short: "Start or stop the enforcement of NetworkPolicies",
+		Long: `Start or stop the agents that enforce NetworkPolicies, on all nodes. Without
+them every pod can reach every pod: only tests want that.`,
+		Example:   "  heddle lab policy off",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"on", "off"},
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := lab.Open(f.name)
+			if err != nil {
+				return err
+			}
+			return l.SetPolicy(c.Context(), args[0] == "on")
+		},
+	}
+}
+
+func newLabForward(f *labFlags) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "forward PORT TARGET",
+		Short: "Forward a port of localhost into a site until interrupted",
+		Long: `Forward a port of localhost (0: any free one) to an IP address and port inside
+the lab, seen from the site's first node: a pod's, a Service's, a node's.`,
+		Example: "  heddle lab forward 8080 10.103.0.10:53",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := openSite(f)
+			if err != nil {
+				return err
+			}
+			var port int
+			if _, err := fmt.Sscanf(args[0], "%d", &port); err != nil || port < 0 || port > 65535 {
+				return fmt.Errorf("port %q: use a number between 0 and 65535", args[0])
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			port, err = s.Forward(ctx, port, args[1])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "127.0.0.1:%d\n", port)
+			<-ctx.Done()
+			return nil
+		},
+	}
+	siteFlag(c, f)
+	return c
+}
+
+// newLabInternal is how the lab starts its own processes; it is not for people.
+func newLabInternal() *cobra.Command {
+	var r lab.Role
+	c := &cobra.Command{
+		Use:    "internal ROLE",
+		Short:  "Be one of a lab's own processes",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r.Name = args[0]
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM)
+			defer stop()
+			err := r.Run(ctx, c.ErrOrStderr())
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&r.LabID, "lab-id", "", "id of the lab")
+	c.Flags().StringVar(&r.Dir, "dir", "", "folder of the lab")
+	c.Flags().StringVar(&r.Node, "node", "", "node of the lab")
+	return c
+}

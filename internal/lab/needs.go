@@ -1,0 +1,126 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// systemPath is where Debian puts what a node runs.
+const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// packages maps each program that a lab runs to the Debian package that has it.
+var packages = []struct{ program, pkg string }{
+	{"containerd", "containerd"},
+	{"ctr", "containerd"},
+	{"containerd-shim-runc-v2", "containerd"},
+	{"runc", "runc"},
+	{"nft", "nftables"},
+	{"iptables", "iptables"},
+	{"conntrack", "conntrack"},
+}
+
+var cniPlugins = []string{"bridge", "host-local", "loopback", "portmap"}
+
+// ErrNeeds marks an error that the user can only mend on the machine: rights,
+// packages or programs are missing.
+var ErrNeeds = errors.New("this machine cannot run a lab yet")
+
+// checkNeeds says in one sentence what is missing.
+func checkNeeds(libexec string) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w: it makes namespaces and mounts, so it must run as root: use sudo", ErrNeeds)
+	}
+	var missing, wanted []string
+	for _, p := range packages {
+		if findProgram(p.program) == "" {
+			missing, wanted = append(missing, p.program), appendNew(wanted, p.pkg)
+		}
+	}
+	if _, err := findCNI(); err != nil {
+		missing, wanted = append(missing, "CNI plugins"), appendNew(wanted, "containernetworking-plugins")
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s not found; apt-get install -y --no-install-recommends %s",
+			ErrNeeds, strings.Join(missing, ", "), strings.Join(wanted, " "))
+	}
+	for _, name := range append([]string{"kube"}, baseImages...) {
+		if _, err := os.Stat(filepath.Join(libexec, name)); err != nil {
+			return fmt.Errorf("%w: no %q in %s: build it with \"make lab\", or set HEDDLE_LIBEXEC to the folder that has it",
+				ErrNeeds, name, libexec)
+		}
+	}
+	return nil
+}
+
+func findProgram(name string) string {
+	for dir := range strings.SplitSeq(systemPath, ":") {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// findCNI finds the folder of the pod network plugins.
+func findCNI() (string, error) {
+	for _, dir := range []string{"/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"} {
+		complete := true
+		for _, name := range cniPlugins {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				complete = false
+			}
+		}
+		if complete {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("find CNI plugins %s: none of the usual folders has them all", strings.Join(cniPlugins, ", "))
+}
+
+func appendNew(list []string, s string) []string {
+	for _, have := range list {
+		if have == s {
+			return list
+		}
+	}
+	return append(list, s)
+}
+
+// findLibexec says where the programs that are built beside heddle are:
+// HEDDLE_LIBEXEC, else heddle's own folder.
+func findLibexec(heddle string) (string, error) {
+	if dir := os.Getenv("HEDDLE_LIBEXEC"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	return filepath.Dir(heddle), nil
+}
+
+// findHeddle says which program runs the lab's own processes: this one, or,
+// when this one is something else (a test), the one in HEDDLE_LIBEXEC.
+func findHeddle() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	if name := filepath.Base(self); name == "heddle" || name == "kubectl-heddle" {
+		return self, nil
+	}
+	if dir := os.Getenv("HEDDLE_LIBEXEC"); dir != "" {
+		if path := filepath.Join(dir, "heddle"); exists(path) {
+			return filepath.Abs(path)
+		}
+	}
+	return "", fmt.Errorf("%w: %q is not heddle: set HEDDLE_LIBEXEC to the folder that has heddle and kube", ErrNeeds, self)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

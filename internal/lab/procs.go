@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// labProcesses finds this program's own processes of a lab by what /proc says
+// of their command lines, whoever started them.
+func labProcesses(id string) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var out []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		raw, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if err == nil && belongs(raw, id) {
+			out = append(out, pid)
+		}
+	}
+	return out, nil
+}
+
+// belongs says whether a command line (as in /proc: parts that end in NUL) is
+// one that Plan.role made for the lab id.
+func belongs(cmdline []byte, id string) bool {
+	parts := bytes.Split(cmdline, []byte{0})
+	return len(parts) > 4 && string(parts[1]) == "lab" && string(parts[2]) == "internal" &&
+		string(parts[4]) == "--lab-id="+id
+}
+
+// remains lists all processes of a lab: its own and those in its groups.
+func remains(hs []hierarchy, id string) ([]int, error) {
+	own, err := labProcesses(id)
+	if err != nil {
+		return nil, err
+	}
+	members, err := cgroupProcs(hs, (&Plan{ID: id}).cgroup())
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(own, members)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.DeleteFunc(all, func(pid int) bool { return pid == os.Getpid() }), nil
+}
+
+// killAll ends processes at once; those already gone are no error.
+func killAll(pids []int) error {
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill process %d: %w", pid, err)
+		}
+	}
+	return nil
+}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,9 +17,9 @@ func newLabKubectl(f *labFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kubectl [--site SITE] -- ARGUMENTS",
 		Short: "Run kubectl against a site",
-		Example: `  heddle lab kubectl -- get pods -A
-  heddle lab kubectl --site site2 -- apply -f app.yaml`,
-		Args: cobra.MinimumNArgs(1),
+		Example: f.app.text(`  %[1]s lab kubectl -- get pods -A
+  %[1]s lab kubectl --site site2 -- apply -f app.yaml`),
+		Args: arguments(1, -1),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := openSite(f)
 			if err != nil {
@@ -44,12 +42,10 @@ func newLabLoad(f *labFlags) *cobra.Command {
 		Long: `Put images on the nodes of a site, from archive files (OCI or docker, gzipped
 or not) or, with --pull, from their registries by this machine's network. An
 image that is there with the same digest is skipped.`,
-		Example: `  heddle lab load out/images/heddle.tar
-  heddle lab load --pull docker.io/library/couchdb:3.4.3 --all`,
+		Example: f.app.text(`  %[1]s lab load out/images/heddle.tar
+  %[1]s lab load --pull docker.io/library/couchdb:3.4.3 --all`),
+		Args: arguments(1, -1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errNoArgument
-			}
 			sites, err := chosenSites(f, all)
 			if err != nil {
 				return err
@@ -63,7 +59,7 @@ image that is there with the same digest is skipped.`,
 				if err := load(c.Context(), args...); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.ErrOrStderr(), "%s: images: %d (%.1f s)\n", s.Name(), len(args), time.Since(start).Seconds())
+				f.say(fmt.Sprintf("%s: images: %d (%.1f s)", s.Name(), len(args), time.Since(start).Seconds()))
 			}
 			return nil
 		},
@@ -75,7 +71,7 @@ image that is there with the same digest is skipped.`,
 }
 
 func chosenSites(f *labFlags, all bool) ([]*lab.Site, error) {
-	l, err := lab.Open(f.name)
+	l, err := f.open()
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +88,11 @@ func newLabLogs(f *labFlags) *cobra.Command {
 		Use:   "logs NODE COMPONENT",
 		Short: "Print the log of one of a node's processes",
 		Long:  "Print the log of one of a node's processes; without a component, list the logs.",
-		Example: `  heddle lab logs site1-n1 kubelet -f
-  heddle lab logs site1-n1`,
-		Args: cobra.RangeArgs(1, 2),
+		Example: f.app.text(`  %[1]s lab logs site1-n1 kubelet -f
+  %[1]s lab logs site1-n1`),
+		Args: arguments(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			l, err := lab.Open(f.name)
+			l, err := f.open()
 			if err != nil {
 				return err
 			}
@@ -111,9 +107,7 @@ func newLabLogs(f *labFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return printFile(ctx, c.OutOrStdout(), path, follow)
+			return printFile(c.Context(), c.OutOrStdout(), path, follow)
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on printing what is added")
@@ -145,10 +139,10 @@ func newLabCut(f *labFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:     "cut SITE SITE",
 		Short:   "Drop all packets between two sites",
-		Example: "  heddle lab cut site1 site2",
-		Args:    cobra.ExactArgs(2),
+		Example: f.app.text("  %[1]s lab cut site1 site2"),
+		Args:    arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			l, err := lab.Open(f.name)
+			l, err := f.open()
 			if err != nil {
 				return err
 			}
@@ -161,10 +155,10 @@ func newLabHeal(f *labFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:     "heal",
 		Short:   "End all cuts between sites",
-		Example: "  heddle lab heal",
-		Args:    cobra.NoArgs,
+		Example: f.app.text("  %[1]s lab heal"),
+		Args:    arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			l, err := lab.Open(f.name)
+			l, err := f.open()
 			if err != nil {
 				return err
 			}
@@ -179,11 +173,11 @@ func newLabPolicy(f *labFlags) *cobra.Command {
 		Short: "Start or stop the enforcement of NetworkPolicies",
 		Long: `Start or stop the agents that enforce NetworkPolicies, on all nodes. Without
 them every pod can reach every pod: only tests want that.`,
-		Example:   "  heddle lab policy off",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Example:   f.app.text("  %[1]s lab policy off"),
+		Args:      cobra.MatchAll(arguments(1, 1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"on", "off"},
 		RunE: func(c *cobra.Command, args []string) error {
-			l, err := lab.Open(f.name)
+			l, err := f.open()
 			if err != nil {
 				return err
 			}
@@ -198,8 +192,8 @@ func newLabForward(f *labFlags) *cobra.Command {
 		Short: "Forward a port of localhost into a site until interrupted",
 		Long: `Forward a port of localhost (0: any free one) to an IP address and port inside
 the lab, seen from the site's first node: a pod's, a Service's, a node's.`,
-		Example: "  heddle lab forward 8080 10.103.0.10:53",
-		Args:    cobra.ExactArgs(2),
+		Example: f.app.text("  %[1]s lab forward 8080 10.103.0.10:53"),
+		Args:    arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := openSite(f)
 			if err != nil {
@@ -209,14 +203,12 @@ the lab, seen from the site's first node: a pod's, a Service's, a node's.`,
 			if _, err := fmt.Sscanf(args[0], "%d", &port); err != nil || port < 0 || port > 65535 {
 				return fmt.Errorf("port %q: use a number between 0 and 65535", args[0])
 			}
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			port, err = s.Forward(ctx, port, args[1])
+			port, err = s.Forward(c.Context(), port, args[1])
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "127.0.0.1:%d\n", port)
-			<-ctx.Done()
+			<-c.Context().Done()
 			return nil
 		},
 	}
@@ -231,12 +223,10 @@ func newLabInternal() *cobra.Command {
 		Use:    "internal ROLE",
 		Short:  "Be one of a lab's own processes",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r.Name = args[0]
-			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM)
-			defer stop()
-			err := r.Run(ctx, c.ErrOrStderr())
+			err := r.Run(c.Context(), c.ErrOrStderr())
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}

@@ -140,6 +140,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not ready or timed out, 4 not found
 // commands are the top level of the command tree.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
+		newLabCommand(a),
 		a.networkCommand(),
 		a.statusCommand(),
 		a.txCommand(),

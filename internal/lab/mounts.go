@@ -107,6 +107,7 @@ func mountNode(p *Plan, n *NodePlan) error {
 	binds := map[string]string{
 		// The device plugins' socket has a fixed path below this folder.
 		"/var/lib/kubelet":    n.path("kubelet"),
+		"/var/lib/cni":        n.path("cni-state"),
 		"/var/log/pods":       n.path("pod-logs"),
 		"/var/log/containers": n.path("container-logs"),
 	}
@@ -115,10 +116,8 @@ func mountNode(p *Plan, n *NodePlan) error {
 			return err
 		}
 	}
-	for _, dir := range []string{"/run/lock", "/var/lib/cni"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
+	if err := os.MkdirAll("/run/lock", 0o755); err != nil {
+		return err
 	}
 	// Pods with mount propagation need a shared tree.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {

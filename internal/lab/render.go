@@ -120,7 +120,10 @@ func proxyConfig(s *SitePlan, n *NodePlan) ([]byte, error) {
 
 // writeNodeFiles makes a node's folders and renders its files.
 func writeNodeFiles(p *Plan, s *SitePlan, n *NodePlan, cniBin string) error {
-	for _, d := range []string{"log", "cni", "containerd", "kubelet", "pod-logs", "container-logs", "volume-plugins"} {
+	if err := clearAddresses(n); err != nil {
+		return fmt.Errorf("clear pod addresses of node %q: %w", n.Name, err)
+	}
+	for _, d := range []string{"log", "cni-state/results", "cni", "containerd", "kubelet", "pod-logs", "container-logs", "volume-plugins"} {
 		if err := os.MkdirAll(n.path(d), 0o755); err != nil {
 			return fmt.Errorf("make folders of node %q: %w", n.Name, err)
 		}
@@ -145,6 +148,24 @@ func writeNodeFiles(p *Plan, s *SitePlan, n *NodePlan, cniBin string) error {
 		n.path("resolv.conf"):                        nil,
 	} {
 		if err := writeFile(path, raw, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearAddresses forgets the addresses of a node's pods: they end with its
+// network namespace. The results' folder stays: other nodes watch it.
+func clearAddresses(n *NodePlan) error {
+	if err := os.RemoveAll(n.path("cni-state/networks")); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(n.path("cni-state/results/*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
 			return err
 		}
 	}

@@ -118,6 +118,7 @@ type ChannelACL struct {
 }
 
 // ChannelCapabilities are the levels of Fabric that every node of a channel must know.
+// +kubebuilder:validation:XValidation:rule="(!has(oldSelf.channel) || has(self.channel)) && (!has(oldSelf.orderer) || has(self.orderer)) && (!has(oldSelf.application) || has(self.application))",message="capabilities cannot be removed once they are set, only raised"
 type ChannelCapabilities struct {
 	// channel level; V3_0 (needed by BFT) or V2_0. The network's version must know it.
 	// +optional
@@ -138,6 +139,7 @@ type ChannelCapabilities struct {
 // ChannelSpec describes one channel.
 // +kubebuilder:validation:XValidation:rule="has(self.channelID) == has(oldSelf.channelID)",message="channelID is immutable: it stands in every block of the channel"
 // +kubebuilder:validation:XValidation:rule="self.consensus != 'BFT' || !has(self.consenters) || self.consenters.size() == 0 || self.consenters.size() >= 4",message="consensus BFT needs at least 4 consenters"
+// +kubebuilder:validation:XValidation:rule="self.consensus != 'BFT' || !has(self.capabilities) || !has(self.capabilities.channel) || self.capabilities.channel == 'V3_0'",message="capabilities.channel must be V3_0 for consensus BFT"
 type ChannelSpec struct {
 	// consensus of the channel; Raft unless given. Immutable.
 	// +optional

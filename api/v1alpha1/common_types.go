@@ -39,9 +39,14 @@ const (
 )
 
 // NodeStorage asks for a node's volume.
+// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName)",message="storageClassName is immutable: a volume cannot change its class"
+// +kubebuilder:validation:XValidation:rule="!has(self.size) || quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be more than 0, such as 5Gi"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.size) || (has(self.size) && quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0)",message="size can grow only: a volume does not shrink"
 type NodeStorage struct {
 	// size of the volume; 5Gi unless given. It can grow later where the storage class allows it.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
 	Size *resource.Quantity `json:"size,omitempty"`
 	// storageClassName names the StorageClass; the cluster's default one unless given. It cannot change later.
 	// +optional
@@ -69,6 +74,7 @@ type NodeSettings struct {
 	// +kubebuilder:validation:MinLength=5
 	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(2[.]5|3[.]1)[.][0-9]{1,3}$')",message="version must be 2.5.x or 3.1.x, such as 3.1.5"
+	// +kubebuilder:validation:XValidation:rule="!oldSelf.startsWith('3.') || !self.startsWith('2.')",message="version cannot go from 3.1 back to 2.5: ledgers are not converted back"
 	Version string `json:"version,omitempty"`
 	// image replaces the image that follows from version.
 	// +optional
@@ -87,6 +93,7 @@ type NodeSettings struct {
 	ImagePullSecrets []PullSecret `json:"imagePullSecrets,omitempty"`
 	// storage asks for the node's volume.
 	// +optional
+	// +kubebuilder:default={}
 	Storage NodeStorage `json:"storage,omitempty,omitzero"`
 	// resources of the node's container. Requests of 50m CPU and 96Mi and a memory limit of 2Gi unless given.
 	// +optional
@@ -97,6 +104,7 @@ type NodeSettings struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$')",message="extraSANs must be DNS names or IP addresses"
 	ExtraSANs []string `json:"extraSANs,omitempty"`
 	// logging is the node's logging specification, such as "info" or "warn:gossip=debug".
 	// +optional

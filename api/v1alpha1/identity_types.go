@@ -16,6 +16,9 @@ const (
 )
 
 // IdentitySpec describes one user of an organization.
+// +kubebuilder:validation:XValidation:rule="has(self.networkRef) == has(oldSelf.networkRef)",message="networkRef is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.enrollmentID) == has(oldSelf.enrollmentID)",message="enrollmentID is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.secretName) == has(oldSelf.secretName)",message="secretName is immutable"
 // +kubebuilder:validation:XValidation:rule="self.type != 'Admin' || !has(self.attributes) || self.attributes.size() == 0",message="attributes are for type Client only"
 type IdentitySpec struct {
 	// networkRef names the Network (= its namespace) of the organization; the object's own namespace unless given.
@@ -54,6 +57,7 @@ type IdentitySpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secretName is immutable"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="secretName must be lower-case letters, digits, '.' and '-'"
 	SecretName string `json:"secretName,omitempty"`
 }
 

@@ -12,6 +12,10 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.ordering) || !has(self.ordering.consensus) || self.ordering.consensus != 'BFT' || self.organizations.map(o, has(o.orderers) ? o.orderers.count : 0).sum() >= 4",message="ordering.consensus BFT needs at least 4 orderers: raise organizations[].orderers.count"
 // +kubebuilder:validation:XValidation:rule="self.organizations.all(o, self.organizations.exists_one(p, p.mspID == o.mspID))",message="organizations[].mspID must be unique: two organizations have the same MSP ID"
 // +kubebuilder:validation:XValidation:rule="!has(self.channels) || self.channels.all(c, !has(c.organizations) || c.organizations.all(n, self.organizations.exists(o, o.name == n)))",message="channels[].organizations names an organization that is not in organizations[]"
+// +kubebuilder:validation:XValidation:rule="!has(self.channels) || self.channels.all(c, self.channels.exists_one(d, (has(d.channelID) ? d.channelID : d.name) == (has(c.channelID) ? c.channelID : c.name)))",message="channels[].channelID must be unique: two channels have the same name on the ledger"
+// +kubebuilder:validation:XValidation:rule="!has(self.channels) || !has(self.ordering) || self.ordering.consensus != 'BFT' || self.channels.all(c, !has(c.consenters) || c.consenters.size() == 0 || c.consenters.size() >= 4)",message="channels[].consenters: consensus BFT needs at least 4 consenters"
+// +kubebuilder:validation:XValidation:rule="!has(self.ordering) || self.ordering.consensus != 'BFT' || !has(self.fabric) || !self.fabric.version.startsWith('2.')",message="fabric.version 2.5 has no BFT: set fabric.version to 3.1.x or ordering.consensus to Raft"
+// +kubebuilder:validation:XValidation:rule="!has(self.channels) || !has(self.fabric) || !self.fabric.version.startsWith('2.') || self.channels.all(c, !has(c.capabilities) || !has(c.capabilities.channel) || c.capabilities.channel != 'V3_0')",message="channels[].capabilities.channel V3_0 needs fabric.version 3.1.x"
 type NetworkSpec struct {
 	// networkID is the identity of the network: the same name with another ID is another network.
 	// Made by the founder; the operator makes a random one where it is not given. Immutable.
@@ -57,6 +61,7 @@ type NetworkSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",message="clientNamespaces must be names of namespaces: lower-case letters, digits and '-'"
 	ClientNamespaces []string `json:"clientNamespaces,omitempty"`
 }
 
@@ -68,6 +73,7 @@ type FabricSoftware struct {
 	// +kubebuilder:validation:MinLength=5
 	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(2[.]5|3[.]1)[.][0-9]{1,3}$')",message="version must be 2.5.x or 3.1.x, such as 3.1.5"
+	// +kubebuilder:validation:XValidation:rule="!oldSelf.startsWith('3.') || !self.startsWith('2.')",message="version cannot go from 3.1 back to 2.5: ledgers are not converted back"
 	Version string `json:"version,omitempty"`
 	// caVersion is the version of fabric-ca, such as 1.5.15.
 	// +optional
@@ -130,6 +136,7 @@ type NetworkOrganization struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=24
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="name must be a DNS label of at most 24 characters that starts with a letter"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|-)(root|ops|app|admin|ca|msp)$')",message="name must not be or end in -root, -ops, -app, -admin, -ca or -msp: the names of the organization's Secrets end so"
 	Name string `json:"name,omitempty"`
 
 	OrganizationSpec `json:",inline"`
@@ -151,6 +158,7 @@ type NetworkOrderers struct {
 	Count *int32 `json:"count,omitempty"`
 	// template of each orderer.
 	// +optional
+	// +kubebuilder:default={}
 	Template NodeTemplate `json:"template,omitempty,omitzero"`
 }
 
@@ -163,6 +171,7 @@ type NetworkPeers struct {
 	Count *int32 `json:"count,omitempty"`
 	// template of each peer.
 	// +optional
+	// +kubebuilder:default={}
 	Template NodeTemplate `json:"template,omitempty,omitzero"`
 }
 
@@ -170,6 +179,7 @@ type NetworkPeers struct {
 type NodeTemplate struct {
 	// storage asks for each node's volume.
 	// +optional
+	// +kubebuilder:default={}
 	Storage NodeStorage `json:"storage,omitempty,omitzero"`
 	// resources of each node's container. Requests of 50m CPU and 96Mi and a memory limit of 2Gi unless given.
 	// +optional
@@ -180,6 +190,7 @@ type NodeTemplate struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$')",message="extraSANs must be DNS names or IP addresses"
 	ExtraSANs []string `json:"extraSANs,omitempty"`
 	// logging is the nodes' logging specification, such as "info".
 	// +optional
@@ -189,6 +200,7 @@ type NodeTemplate struct {
 }
 
 // NetworkChannel is one channel of a network.
+// +kubebuilder:validation:XValidation:rule="has(self.channelID) == has(oldSelf.channelID)",message="channelID is immutable: it stands in every block of the channel"
 type NetworkChannel struct {
 	// name of the Channel object.
 	// +required
@@ -246,6 +258,7 @@ type NetworkStatus struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 32 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name becomes a namespace and part of every node's address: a DNS label of at most 32 characters that starts with a letter, without dots"
 // +kubebuilder:validation:XValidation:rule="!(self.metadata.name in ['default', 'kube-system', 'kube-public', 'kube-node-lease', 'heddle-system'])",message="metadata.name is the name of a system namespace: choose another"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.clientNamespaces) || !(self.metadata.name in self.spec.clientNamespaces)",message="spec.clientNamespaces must not name the network's own namespace: applications run in other namespaces"
 type Network struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

@@ -32,6 +32,7 @@ type OrganizationSpec struct {
 }
 
 // OrganizationCA describes an organization's issuers and its application CA.
+// +kubebuilder:validation:XValidation:rule="has(self.issuerRef) == has(oldSelf.issuerRef)",message="issuerRef is immutable: it cannot be set or removed after the organization is made"
 type OrganizationCA struct {
 	// mode says whether a fabric-ca runs; Managed unless given.
 	// +optional
@@ -60,6 +61,7 @@ type OrganizationCA struct {
 	ImagePullSecrets []PullSecret `json:"imagePullSecrets,omitempty"`
 	// storage asks for the CA's volume, which holds its list of users; 1Gi unless given.
 	// +optional
+	// +kubebuilder:default={}
 	Storage NodeStorage `json:"storage,omitempty,omitzero"`
 	// resources of the CA's container.
 	// +optional
@@ -119,6 +121,7 @@ type OrganizationStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 24 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 24 characters that starts with a letter, without dots"
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.matches('(^|-)(root|ops|app|admin|ca|msp)$')",message="metadata.name must not be or end in -root, -ops, -app, -admin, -ca or -msp: the names of the organization's Secrets end so"
 type Organization struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

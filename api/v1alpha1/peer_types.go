@@ -56,6 +56,7 @@ type PeerStatus struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 40 characters that starts with a letter, without dots"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.endsWith('-' + self.spec.organization)",message="metadata.name must end in '-' and spec.organization, such as peer0-banka"
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.startsWith('ca-') && !self.metadata.name.startsWith('cc-')",message="metadata.name must not start with ca- or cc-: the CAs' and contracts' objects are named so"
 type Peer struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,12 @@ func newLabKubectl(f *labFlags) *cobra.Command {
 			}
 			cmd := s.Kubectl(c.Context(), args...)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
-			return cmd.Run()
+			err = cmd.Run()
+			// kubectl has said itself what is wrong.
+			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() > 0 {
+				return withCode(exit.ExitCode(), errSilent)
+			}
+			return err
 		},
 	}
 	siteFlag(c, f)

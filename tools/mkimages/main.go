@@ -1,0 +1,31 @@
+// Command mkimages makes the image archives of "make images": it packs the
+// programs of a folder, packs or pulls Fabric's, and lists what it made.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.out, "out", "out/images", "folder for the archives")
+	flag.StringVar(&o.bin, "bin", "out/bin", "folder of the programs built here")
+	flag.StringVar(&o.fabricBin, "fabric-bin", "", "folder of Fabric's release programs; empty: pull images")
+	flag.StringVar(&o.version, "version", "dev", "tag of the images of programs built here")
+	flag.StringVar(&o.fabricVersion, "fabric-version", "3.1.5", "version of Fabric's images to pull")
+	flag.StringVar(&o.caVersion, "ca-version", "1.5.15", "version of fabric-ca")
+	flag.BoolVar(&o.strict, "strict", false, "fail when an image is missing")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := o.run(ctx, os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "mkimages: %v\n", err)
+		os.Exit(1)
+	}
+}

@@ -82,7 +82,6 @@ func (a *app) txFlags(c *cobra.Command, f *txFlags) {
 	fl.BoolVar(&f.inCluster, "in-cluster", false, "dial the peer's Service directly, from a pod in a permitted namespace")
 	fl.StringArrayVar(&f.transient, "transient", nil, "data that does not go on the ledger, as KEY=VALUE or KEY=@FILE; repeat for each")
 	fl.DurationVar(&f.timeout, "timeout", 90*time.Second, "how long to wait")
-	c.MarkFlagsMutuallyExclusive("as", "identity")
 	// The only error is a flag that does not exist.
 	_ = c.RegisterFlagCompletionFunc("as", a.completeOrganizations(func(args []string) string {
 		if len(args) == 0 {
@@ -215,6 +214,9 @@ func (a *app) evaluate(ctx context.Context, f *txFlags, args []string) error {
 
 // transact opens the way to a peer and runs one call over it.
 func (a *app) transact(ctx context.Context, f *txFlags, args []string, run func(context.Context, *invoke.Gateway, invoke.Call) error) error {
+	if f.as != "" && f.identity != "" {
+		return usageErrorf("--as and --identity do not go together: one caller signs a transaction")
+	}
 	ref, err := parseContract(args[0])
 	if err != nil {
 		return err

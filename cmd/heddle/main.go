@@ -11,9 +11,6 @@ import (
 	"heddle.dev/heddle/internal/cli"
 )
 
-// version is set by the linker; without it the module's version is used.
-var version string
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a clean end; after it a second one ends the process at once.
@@ -21,7 +18,6 @@ func main() {
 	code := cli.Run(ctx, cli.Options{
 		Program: os.Args[0],
 		Args:    os.Args[1:],
-		Version: version,
 		In:      os.Stdin,
 		Out:     os.Stdout,
 		Err:     os.Stderr,

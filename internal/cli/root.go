@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -19,6 +18,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"heddle.dev/heddle/internal/cli/output"
+	"heddle.dev/heddle/internal/version"
 )
 
 // Options are what a main hands to Run.
@@ -27,8 +27,6 @@ type Options struct {
 	Program string
 	// Args are the arguments without the program's name.
 	Args []string
-	// Version that was linked in; empty takes the module's.
-	Version string
 	// In, Out and Err are the standard streams.
 	In  io.Reader
 	Out io.Writer
@@ -63,12 +61,9 @@ func Run(ctx context.Context, o Options) int {
 }
 
 func newApp(o Options) *app {
-	a := &app{in: o.In, out: o.Out, err: o.Err, program: "heddle", version: o.Version, kube: kubeFlags()}
+	a := &app{in: o.In, out: o.Out, err: o.Err, program: "heddle", version: version.Version, kube: kubeFlags()}
 	if strings.HasPrefix(strings.TrimSuffix(filepath.Base(o.Program), ".exe"), "kubectl-") {
 		a.program = "kubectl heddle"
-	}
-	if a.version == "" {
-		a.version = moduleVersion()
 	}
 	return a
 }
@@ -140,6 +135,8 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not ready or timed out, 4 not found
 // commands are the top level of the command tree.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
+		a.installCommand(),
+		a.uninstallCommand(),
 		newLabCommand(a),
 		a.networkCommand(),
 		a.statusCommand(),
@@ -186,12 +183,4 @@ func arguments(least, most int) cobra.PositionalArgs {
 func complete(c *cobra.Command, flag string, values []string) {
 	// The only error is a flag that does not exist, which the tests of the command tree would show.
 	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-}
-
-func moduleVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "development"
-	}
-	return info.Main.Version
 }

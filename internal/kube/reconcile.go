@@ -110,7 +110,7 @@ func Reconcile[T Object](ctx context.Context, r *Rounds, req ctrl.Request, obj T
 	}
 	if flow.Finalize != nil && !controllerutil.ContainsFinalizer(obj, v1alpha1.Finalizer) {
 		if err := r.setFinalizer(ctx, obj, true); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
+			return quiet(err)
 		}
 		before.SetResourceVersion(obj.GetResourceVersion())
 	}
@@ -137,7 +137,18 @@ func (r *Rounds) takeDown(ctx context.Context, before, obj Object, finalize func
 		}
 		return r.finish(ctx, before, obj, o)
 	}
-	return ctrl.Result{}, client.IgnoreNotFound(r.setFinalizer(ctx, obj, false))
+	return quiet(r.setFinalizer(ctx, obj, false))
+}
+
+// soon is when a round that met another writer is run again.
+const soon = 200 * time.Millisecond
+
+// quiet drops the errors that only say that the object has changed or gone since it was read.
+func quiet(err error) (ctrl.Result, error) {
+	if silent(err) {
+		return ctrl.Result{RequeueAfter: soon}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(err)
 }
 
 // setFinalizer patches nothing but the finalizers, and leaves what is in memory otherwise as it is.
@@ -177,7 +188,7 @@ func (r *Rounds) finish(ctx context.Context, before, obj Object, o outcome) (ctr
 		r.tell(before, obj)
 	}
 	if silent(o.retry) {
-		return ctrl.Result{RequeueAfter: 200 * time.Millisecond}, nil
+		return ctrl.Result{RequeueAfter: soon}, nil
 	}
 	return ctrl.Result{RequeueAfter: o.after}, o.retry
 }

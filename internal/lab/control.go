@@ -17,6 +17,9 @@ import (
 // The processes of a lab are asked over HTTP on Unix sockets in the lab's
 // folder; only its owner can open that.
 
+// errNoAnswer says that nobody serves a socket.
+var errNoAnswer = errors.New("the process does not answer")
+
 // openSocketDir opens the folder of a socket. Through the open folder the
 // socket has a short path: the kernel allows 108 bytes only.
 func openSocketDir(path string) (*os.File, string, error) {
@@ -82,7 +85,8 @@ func ask(ctx context.Context, socket, method, path string, out any) error {
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		return err
+		// Which call on which socket failed is of no use to anybody.
+		return errors.Join(errNoAnswer, ctx.Err())
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

@@ -39,6 +39,9 @@ type Lab struct{ plan *Plan }
 // ErrNoLab says that there is no lab of that name.
 var ErrNoLab = errors.New("no such lab")
 
+// ErrDown says that a lab is there but its processes are not.
+var ErrDown = errors.New("the lab is not running")
+
 // stopTime bounds the wait for processes and control groups to go.
 const stopTime = 20 * time.Second
 
@@ -150,6 +153,8 @@ func Up(ctx context.Context, o Options, progress func(string)) (*Lab, error) {
 		if !have.plan.sameShape(want) {
 			return nil, fmt.Errorf("lab %q is there with %s: take it down first, or use another --name", want.Name, have.plan.shape())
 		}
+		// A lab that is started again runs the programs that are there now.
+		have.plan.Heddle, have.plan.Libexec = want.Heddle, want.Libexec
 		return have, have.bringUp(ctx, progress)
 	}
 	l := &Lab{plan: want}
@@ -159,7 +164,7 @@ func Up(ctx context.Context, o Options, progress func(string)) (*Lab, error) {
 	}
 	if err != nil {
 		progress("taking it down again")
-		return nil, errors.Join(err, clean(context.WithoutCancel(ctx), want))
+		return nil, errors.Join(err, clean(context.WithoutCancel(ctx), want), os.Remove(want.lockFile()))
 	}
 	return l, nil
 }
@@ -217,9 +222,14 @@ func (l *Lab) create(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
+}
+
+// save stores the plan, which the lab's processes read.
+func (p *Plan) save() error {
 	raw, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
-		return err
+		return fmt.Errorf("encode plan of lab %q: %w", p.Name, err)
 	}
 	return writeFile(p.planFile(), raw, 0o600)
 }
@@ -236,7 +246,7 @@ func (l *Lab) bringUp(ctx context.Context, progress func(string)) error {
 		}
 		progress(fmt.Sprintf("lab %q: %s started", l.plan.Name, l.plan.shape()))
 	}
-	if err := ask(ctx, l.plan.socket(), "POST", "/ensure", nil); err != nil {
+	if err := l.command(ctx, "POST", "/ensure", nil); err != nil {
 		return fmt.Errorf("start nodes of lab %q: %w", l.plan.Name, err)
 	}
 	return l.awaitReady(ctx, start, progress)
@@ -245,6 +255,9 @@ func (l *Lab) bringUp(ctx context.Context, progress func(string)) error {
 // startSupervisor starts the lab's long-lived process and waits until it
 // answers. The process is detached: it lives on when this program ends.
 func (l *Lab) startSupervisor(ctx context.Context) error {
+	if err := l.plan.save(); err != nil {
+		return err
+	}
 	if err := copyProgram(l.plan); err != nil {
 		return err
 	}
@@ -286,10 +299,16 @@ func lastLine(file string) string {
 
 func (l *Lab) control(ctx context.Context) (*controlStatus, error) {
 	var out controlStatus
-	if err := ask(ctx, l.plan.socket(), "GET", "/status", &out); err != nil {
-		return nil, fmt.Errorf("ask lab %q (is it up?): %w", l.plan.Name, err)
+	return &out, l.command(ctx, "GET", "/status", &out)
+}
+
+// command asks the supervisor for something.
+func (l *Lab) command(ctx context.Context, method, path string, out any) error {
+	err := ask(ctx, l.plan.socket(), method, path, out)
+	if errors.Is(err, errNoAnswer) && ctx.Err() == nil {
+		return fmt.Errorf("%w: \"heddle lab up --name %s\" starts it again", ErrDown, l.plan.Name)
 	}
-	return &out, nil
+	return err
 }
 
 // Down takes a lab away: processes, control groups, mounts, files. It goes by
@@ -426,12 +445,12 @@ func (l *Lab) Site(name string) (*Site, error) {
 
 // Cut drops all packets between two sites; Heal ends it.
 func (l *Lab) Cut(ctx context.Context, a, b string) error {
-	return ask(ctx, l.plan.socket(), "POST", "/cut/"+a+"/"+b, nil)
+	return l.command(ctx, "POST", "/cut/"+a+"/"+b, nil)
 }
 
 // Heal ends all cuts.
 func (l *Lab) Heal(ctx context.Context) error {
-	return ask(ctx, l.plan.socket(), "POST", "/heal", nil)
+	return l.command(ctx, "POST", "/heal", nil)
 }
 
 // Status says what is known of the lab.

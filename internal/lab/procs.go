@@ -65,3 +65,22 @@ func killAll(pids []int) error {
 	}
 	return nil
 }
+
+// dying says whether a process has ended or is about to: process 1 of a node
+// stays until everything else in its namespaces is gone.
+func dying(pid int) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || statDying(raw)
+}
+
+// statDying reads /proc/PID/stat: the state is the first field after the name
+// (which may contain anything), the flags are the seventh.
+func statDying(stat []byte) bool {
+	const exiting = 0x4
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 7 {
+		return true
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	return err != nil || flags&exiting != 0 || fields[0][0] == 'Z' || fields[0][0] == 'X'
+}

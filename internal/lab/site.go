@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -182,7 +181,7 @@ func (s *Site) awaitReady(ctx context.Context, tell func(string)) error {
 	}{
 		{"API server ready", func(ctx context.Context) (bool, error) { return s.apiReady(ctx), nil }},
 		{"nodes ready", func(ctx context.Context) (bool, error) { return s.nodesReady(ctx, client) }},
-		{"DNS ready", func(ctx context.Context) (bool, error) { return dnsReady(ctx, client) }},
+		{"DNS ready", s.dnsReady},
 	}
 	for _, stage := range stages {
 		var last error
@@ -220,32 +219,45 @@ func (s *Site) alive(ctx context.Context) error {
 	return nil
 }
 
+// nodesReady goes by what the kubelets said since their nodes were started: what
+// they said before is still there after a repair.
 func (s *Site) nodesReady(ctx context.Context, client kubernetes.Interface) (bool, error) {
+	status, err := s.lab.control(ctx)
+	if err != nil {
+		return false, err
+	}
+	since := map[string]time.Time{}
+	for _, n := range status.Nodes {
+		since[n.Name] = n.Since
+	}
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return false, err
 	}
 	ready := 0
 	for _, n := range nodes.Items {
-		if nodeReady(&n) {
+		if nodeReady(&n, since[n.Name]) {
 			ready++
 		}
 	}
 	return ready == len(s.plan.Nodes), nil
 }
 
-func nodeReady(n *corev1.Node) bool {
+func nodeReady(n *corev1.Node, since time.Time) bool {
 	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue &&
+			!c.LastHeartbeatTime.Time.Before(since.Truncate(time.Second))
 	})
 }
 
-func dnsReady(ctx context.Context, client kubernetes.Interface) (bool, error) {
-	d, err := client.AppsV1().Deployments(systemNamespace).Get(ctx, dnsName, metav1.GetOptions{})
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
-		return c.Type == appsv1.DeploymentAvailable && c.Status == corev1.ConditionTrue
-	}), nil
+// dnsReady asks the cluster's DNS, by way of its Service, for a name.
+func (s *Site) dnsReady(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return s.DialContext(ctx, network, net.JoinHostPort(s.plan.dnsService().String(), "53"))
+	}}
+	// A dot at the end: the machine's own search list must not be tried.
+	_, err := resolver.LookupHost(ctx, "kubernetes.default.svc.cluster.local.")
+	return err == nil, err
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -89,7 +90,11 @@ func runSupervisor(ctx context.Context, p *Plan, log *slog.Logger) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return writeBaseImages(p) })
+	group.Go(func() error {
+		// What the images took is not needed again.
+		defer debug.FreeOSMemory()
+		return writeBaseImages(p)
+	})
 	group.Go(func() error { return serveSocket(ctx, p.socket(), s.handler(ctx)) })
 	return group.Wait()
 }
@@ -138,7 +143,7 @@ func (s *supervisor) status() controlStatus {
 		for _, n := range site.Nodes {
 			st := NodeStatus{Name: n.Name, Site: site.Name, Address: n.addr().String()}
 			if proc := s.nodes[n.Name]; proc != nil {
-				st.PID, st.Since, st.Alive = proc.pid, proc.since, true
+				st.PID, st.Since, st.Alive = proc.pid, proc.since, !dying(proc.pid)
 			}
 			out.Nodes = append(out.Nodes, st)
 		}
@@ -159,6 +164,9 @@ func (s *supervisor) ensure(ctx context.Context) error {
 }
 
 func (s *supervisor) startNode(ctx context.Context, site *SitePlan, n *NodePlan) error {
+	if err := s.awaitDeath(ctx, n.Name); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes[n.Name] != nil {
@@ -190,6 +198,23 @@ func (s *supervisor) startNode(ctx context.Context, site *SitePlan, n *NodePlan)
 		return fmt.Errorf("join node %q to the network: %w", n.Name, err)
 	}
 	return release()
+}
+
+// awaitDeath waits for the end of a node whose process 1 was killed: the kernel
+// takes a while to end all that was in it.
+func (s *supervisor) awaitDeath(ctx context.Context, name string) error {
+	s.mu.Lock()
+	proc := s.nodes[name]
+	s.mu.Unlock()
+	if proc == nil || !dying(proc.pid) {
+		return nil
+	}
+	select {
+	case <-proc.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // launch starts process 1 of a node in namespaces of its own. It waits until

@@ -4,33 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
+	"google.golang.org/grpc"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/cli/invoke"
 	"heddle.dev/heddle/internal/cli/tunnel"
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/gateway"
+	"heddle.dev/heddle/internal/fabric/identity"
+	"heddle.dev/heddle/internal/specs"
 )
 
-// gateway is a connection to a peer with the tunnel that carries it.
-type gateway struct {
-	*invoke.Gateway
+// peerGateway is a gateway with the connection and the tunnel that carry it.
+type peerGateway struct {
+	*gateway.Gateway
+	conn   *grpc.ClientConn
 	tunnel *tunnel.Tunnel
 }
 
-// Close ends both.
-func (g *gateway) Close() {
-	// A connection that is being closed has nothing left to say.
-	_ = g.Gateway.Close()
+// Close ends all three. What is being closed has nothing left to say.
+func (g *peerGateway) Close() {
+	if g.Gateway != nil {
+		_ = g.Gateway.Close()
+	}
+	if g.conn != nil {
+		_ = g.conn.Close()
+	}
 	if g.tunnel != nil {
 		g.tunnel.Close()
 	}
 }
 
 // openGateway finds the caller's keys and a peer, and connects. The names in the call become those on the ledger.
-func (c *cluster) openGateway(ctx context.Context, f *txFlags, call *invoke.Call, ref contractRef) (*gateway, error) {
+func (c *cluster) openGateway(ctx context.Context, f *txFlags, call *gateway.Call, ref contractRef) (*peerGateway, error) {
 	if _, err := c.getNetwork(ctx, ref.network); err != nil {
 		return nil, err
 	}
@@ -50,7 +60,7 @@ func (c *cluster) openGateway(ctx context.Context, f *txFlags, call *invoke.Call
 }
 
 // gatewayFor connects to a peer of the organisation in the signer's name.
-func (c *cluster) gatewayFor(ctx context.Context, f *txFlags, network, org string, signer invoke.Signer) (*gateway, error) {
+func (c *cluster) gatewayFor(ctx context.Context, f *txFlags, network, org string, signer *identity.Identity) (*peerGateway, error) {
 	peer, err := c.choosePeer(ctx, f, network, org)
 	if err != nil {
 		return nil, err
@@ -59,12 +69,8 @@ func (c *cluster) gatewayFor(ctx context.Context, f *txFlags, network, org strin
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{}
-	target := invoke.Peer{
-		Address:    fmt.Sprintf("%s.%s:%d", peer.Name, network, v1alpha1.PortPeer),
-		ServerName: peer.Name + "." + network,
-		TLSRoots:   roots,
-	}
+	g := &peerGateway{}
+	target := admin.Target{Address: specs.Address(peer.Name, network, v1alpha1.PortPeer), Roots: roots}
 	if !f.inCluster {
 		g.tunnel, err = tunnel.Open(ctx, tunnel.Options{
 			Config: c.config, Namespace: network, Remote: v1alpha1.PortPeer,
@@ -73,13 +79,15 @@ func (c *cluster) gatewayFor(ctx context.Context, f *txFlags, network, org strin
 		if err != nil {
 			return nil, err
 		}
-		target.Address = g.tunnel.Address()
-	}
-	g.Gateway, err = invoke.Connect(target, signer)
-	if err != nil {
-		if g.tunnel != nil {
-			g.tunnel.Close()
+		target.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, g.tunnel.Address())
 		}
+	}
+	if g.conn, err = target.Connect(); err == nil {
+		g.Gateway, err = gateway.New(g.conn, signer)
+	}
+	if err != nil {
+		g.Close()
 		return nil, err
 	}
 	return g, nil
@@ -112,7 +120,7 @@ func (c *cluster) contractName(ctx context.Context, ch *v1alpha1.Channel, name s
 }
 
 // caller finds who calls: an Identity, or the administrator of an organisation.
-func (c *cluster) caller(ctx context.Context, f *txFlags, network string, ch *v1alpha1.Channel) (string, invoke.Signer, error) {
+func (c *cluster) caller(ctx context.Context, f *txFlags, network string, ch *v1alpha1.Channel) (string, *identity.Identity, error) {
 	if f.identity != "" {
 		return c.identityCaller(ctx, f.identity, network)
 	}
@@ -120,19 +128,19 @@ func (c *cluster) caller(ctx context.Context, f *txFlags, network string, ch *v1
 	if name == "" {
 		var err error
 		if name, err = c.firstMember(ctx, network, ch); err != nil {
-			return "", invoke.Signer{}, err
+			return "", nil, err
 		}
 	}
 	org, err := c.getOrganization(ctx, network, name)
 	if err != nil {
-		return "", invoke.Signer{}, err
+		return "", nil, err
 	}
-	s, err := c.signer(ctx, network, name+adminSuffix, org.Spec.MSPID)
+	s, err := c.signer(ctx, network, specs.AdminSecret(name), org.Spec.MSPID)
 	return name, s, err
 }
 
 // identityCaller reads an Identity's Secret.
-func (c *cluster) identityCaller(ctx context.Context, ref, network string) (string, invoke.Signer, error) {
+func (c *cluster) identityCaller(ctx context.Context, ref, network string) (string, *identity.Identity, error) {
 	namespace, name, ok := strings.Cut(ref, "/")
 	if !ok {
 		namespace, name = network, ref
@@ -140,16 +148,16 @@ func (c *cluster) identityCaller(ctx context.Context, ref, network string) (stri
 	var id v1alpha1.Identity
 	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &id)
 	if apierrors.IsNotFound(err) {
-		return "", invoke.Signer{}, notFoundErrorf("identity %s/%s does not exist: 'identity enroll' makes one", namespace, name)
+		return "", nil, notFoundErrorf("identity %s/%s does not exist: 'identity enroll' makes one", namespace, name)
 	}
 	if err != nil {
-		return "", invoke.Signer{}, fmt.Errorf("read identity %s/%s: %w", namespace, name, err)
+		return "", nil, fmt.Errorf("read identity %s/%s: %w", namespace, name, err)
 	}
 	if of := identityNetwork(&id); of != network {
-		return "", invoke.Signer{}, usageErrorf("identity %s/%s belongs to network %q, not to %q", namespace, name, of, network)
+		return "", nil, usageErrorf("identity %s/%s belongs to network %q, not to %q", namespace, name, of, network)
 	}
 	if r := readinessOf(&id); !r.IsReady() {
-		return "", invoke.Signer{}, notReadyErrorf("identity %s/%s is not ready (%s): %s", namespace, name, r.Reason, r.Message)
+		return "", nil, notReadyErrorf("identity %s/%s is not ready (%s): %s", namespace, name, r.Reason, r.Message)
 	}
 	s, err := c.signer(ctx, namespace, identitySecret(&id), id.Status.MSPID)
 	return id.Spec.Organization, s, err

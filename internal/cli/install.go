@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"heddle.dev/heddle/internal/cli/output"
+	"heddle.dev/heddle/internal/specs"
 )
 
 // installFlags are the flags of install.
@@ -76,7 +77,7 @@ func (a *app) install(ctx context.Context, f *installFlags) error {
 		return err
 	}
 	operator, _ := f.images()
-	fmt.Fprintf(a.out, "heddle is installed (operator %s in namespace %s)\n", operator, systemNamespace)
+	fmt.Fprintf(a.out, "heddle is installed (operator %s in namespace %s)\n", operator, specs.SystemNamespace)
 	return nil
 }
 
@@ -165,16 +166,16 @@ func established(crd *apiextensionsv1.CustomResourceDefinition) bool {
 // waitOperator waits until the operator of the applied version runs and is ready.
 func (c *cluster) waitOperator(ctx context.Context, note func(string)) error {
 	last := "the operator has not started"
-	err := c.until(ctx, &appsv1.DeploymentList{}, []client.ListOption{client.InNamespace(systemNamespace)}, func(ctx context.Context) (bool, error) {
+	err := c.until(ctx, &appsv1.DeploymentList{}, []client.ListOption{client.InNamespace(specs.SystemNamespace)}, func(ctx context.Context) (bool, error) {
 		var d appsv1.Deployment
-		if err := c.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: operatorName}, &d); err != nil {
+		if err := c.Get(ctx, client.ObjectKey{Namespace: specs.SystemNamespace, Name: specs.OperatorName}, &d); err != nil {
 			return false, fmt.Errorf("read the operator's Deployment: %w", err)
 		}
 		if rolledOut(&d) {
 			return true, nil
 		}
 		last = "the operator is starting"
-		if cause := c.podTrouble(ctx, systemNamespace, d.Spec.Selector.MatchLabels); cause != "" {
+		if cause := c.podTrouble(ctx, specs.SystemNamespace, d.Spec.Selector.MatchLabels); cause != "" {
 			last = cause
 		}
 		note(last)

@@ -16,6 +16,8 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"heddle.dev/heddle/config"
+	"heddle.dev/heddle/internal/image"
+	"heddle.dev/heddle/internal/specs"
 	"heddle.dev/heddle/internal/version"
 )
 
@@ -51,7 +53,7 @@ func manifestsFor(s installSettings) (*installation, error) {
 		*list = objects
 	}
 	for _, o := range in.operator {
-		if o.GetKind() == "Deployment" && o.GetName() == operatorName {
+		if o.GetKind() == "Deployment" && o.GetName() == specs.OperatorName {
 			if err := s.fill(o); err != nil {
 				return nil, err
 			}
@@ -115,10 +117,10 @@ func parseManifests(b []byte) ([]*unstructured.Unstructured, error) {
 func (s installSettings) images() (operator, builder string) {
 	operator, builder = s.operatorImage, s.builderImage
 	if operator == "" {
-		operator = operatorRepository + ":" + version.Version
+		operator = image.OperatorRepository + ":" + version.Version
 	}
 	if builder == "" {
-		builder = builderRepository + ":" + version.Version
+		builder = image.BuilderRepository + ":" + version.Version
 	}
 	return operator, builder
 }
@@ -156,7 +158,7 @@ const clusterRoleNamespaced = "heddle-operator-namespaced"
 func (s installSettings) narrow(in *installation) error {
 	var kept []*unstructured.Unstructured
 	for _, o := range in.rights {
-		if (o.GetKind() == "ClusterRoleBinding" || o.GetKind() == "ClusterRole") && o.GetName() == operatorName {
+		if (o.GetKind() == "ClusterRoleBinding" || o.GetKind() == "ClusterRole") && o.GetName() == specs.OperatorName {
 			in.unwanted = append(in.unwanted, o)
 			continue
 		}
@@ -164,14 +166,14 @@ func (s installSettings) narrow(in *installation) error {
 	}
 	for _, ns := range s.namespaces {
 		for name, role := range map[string]string{
-			roleBindingOperator:            clusterRoleNetwork,
-			roleBindingOperator + "-kinds": clusterRoleNamespaced,
+			specs.RoleBindingOperator:            specs.ClusterRoleNetwork,
+			specs.RoleBindingOperator + "-kinds": clusterRoleNamespaced,
 		} {
 			b := &rbacv1.RoleBinding{
 				TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
 				ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns, Labels: map[string]string{labelPartOf: partOf}},
 				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-				Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: operatorName, Namespace: systemNamespace}},
+				Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: specs.OperatorName, Namespace: specs.SystemNamespace}},
 			}
 			object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(b)
 			if err != nil {

@@ -11,50 +11,46 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/cli/invoke"
-)
-
-// Where the operator keeps an organisation's public material and its administrator.
-const (
-	mspSuffix   = "-msp"
-	adminSuffix = "-admin"
-	keyCert     = "cert.pem"
-	keyKey      = "key.pem"
-	keyTLSCA    = "tlsca.pem"
+	"heddle.dev/heddle/internal/fabric/identity"
+	"heddle.dev/heddle/internal/pki"
+	"heddle.dev/heddle/internal/specs"
 )
 
 // tlsRoots reads the TLS authorities of an organisation.
 func (c *cluster) tlsRoots(ctx context.Context, network, org string) ([]byte, error) {
 	var cm corev1.ConfigMap
-	err := c.Get(ctx, client.ObjectKey{Namespace: network, Name: org + mspSuffix}, &cm)
+	err := c.Get(ctx, client.ObjectKey{Namespace: network, Name: specs.MSPConfigMap(org)}, &cm)
 	if apierrors.IsNotFound(err) {
 		return nil, notReadyErrorf("organisation %q of network %q has no certificates yet: wait until it is Ready", org, network)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read certificates of organisation %q: %w", org, err)
 	}
-	if cm.Data[keyTLSCA] == "" {
-		return nil, fmt.Errorf("read certificates of organisation %q: ConfigMap %s/%s has no key %s", org, network, cm.Name, keyTLSCA)
+	if cm.Data[specs.KeyTLSRoots] == "" {
+		return nil, fmt.Errorf("read certificates of organisation %q: ConfigMap %s/%s has no key %s", org, network, cm.Name, specs.KeyTLSRoots)
 	}
-	return []byte(cm.Data[keyTLSCA]), nil
+	return []byte(cm.Data[specs.KeyTLSRoots]), nil
 }
 
 // signer reads certificate and key from a Secret.
-func (c *cluster) signer(ctx context.Context, namespace, secret, mspID string) (invoke.Signer, error) {
+func (c *cluster) signer(ctx context.Context, namespace, secret, mspID string) (*identity.Identity, error) {
 	var s corev1.Secret
 	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secret}, &s)
 	if apierrors.IsNotFound(err) {
-		return invoke.Signer{}, notReadyErrorf("Secret %s/%s with the caller's key does not exist yet: wait until its owner is Ready", namespace, secret)
+		return nil, notReadyErrorf("the Secret %s/%s with the caller's key does not exist yet: wait until its owner is Ready", namespace, secret)
 	}
 	if err != nil {
-		return invoke.Signer{}, fmt.Errorf("read the caller's key: %w", err)
+		return nil, fmt.Errorf("read the caller's key: %w", err)
 	}
-	for _, key := range []string{keyCert, keyKey} {
-		if len(s.Data[key]) == 0 {
-			return invoke.Signer{}, fmt.Errorf("read the caller's key: Secret %s/%s has no key %s", namespace, secret, key)
-		}
+	key, err := pki.ParseKey(s.Data[specs.KeyKey])
+	if err != nil {
+		return nil, fmt.Errorf("read key %s of Secret %s/%s: %w", specs.KeyKey, namespace, secret, err)
 	}
-	return invoke.Signer{MSPID: mspID, Cert: s.Data[keyCert], Key: s.Data[keyKey]}, nil
+	id, err := identity.New(mspID, s.Data[specs.KeyCert], key)
+	if err != nil {
+		return nil, fmt.Errorf("use Secret %s/%s: %w", namespace, secret, err)
+	}
+	return id, nil
 }
 
 // getOrganization reads an Organization of a network.

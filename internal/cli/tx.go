@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"heddle.dev/heddle/internal/cli/invoke"
 	"heddle.dev/heddle/internal/cli/output"
+	"heddle.dev/heddle/internal/fabric/gateway"
 )
 
 // txFlags are the flags of tx submit and tx evaluate.
@@ -104,15 +103,18 @@ func parseContract(s string) (contractRef, error) {
 }
 
 // call makes the transaction from the command line.
-func (f *txFlags) call(ref contractRef, args []string) (invoke.Call, error) {
+func (f *txFlags) call(ref contractRef, args []string) (gateway.Call, error) {
 	transient, err := parseTransient(f.transient)
 	if err != nil {
-		return invoke.Call{}, err
+		return gateway.Call{}, err
 	}
-	return invoke.Call{
-		Channel: ref.channel, Contract: ref.contract, Function: args[0], Args: args[1:],
-		Transient: transient, Endorsers: f.endorsers, Event: f.events,
-	}, nil
+	call := gateway.Call{
+		Channel: ref.channel, Contract: ref.contract, Function: args[0], Transient: transient, Endorsers: f.endorsers,
+	}
+	for _, arg := range args[1:] {
+		call.Args = append(call.Args, []byte(arg))
+	}
+	return call, nil
 }
 
 // maxTransient bounds a file of --transient: a gRPC message could not carry more.
@@ -168,35 +170,63 @@ type txEvent struct {
 }
 
 func (a *app) submit(ctx context.Context, f *txFlags, args []string) error {
-	return a.transact(ctx, f, args, func(ctx context.Context, gw *invoke.Gateway, call invoke.Call) error {
+	return a.transact(ctx, f, args, func(ctx context.Context, gw *gateway.Gateway, call gateway.Call) error {
 		r, err := gw.Submit(ctx, call)
 		if err != nil {
 			return err
 		}
-		return a.print(receiptDocument(r))
+		var event *gateway.Event
+		if f.events {
+			if event, err = eventOf(ctx, gw, call, r); err != nil {
+				return err
+			}
+		}
+		return a.print(receiptDocument(r, event))
 	})
 }
 
-func receiptDocument(r invoke.Receipt) output.Document {
-	res := txResult{TransactionID: r.TransactionID, BlockNumber: &r.Block, Result: jsonOf(r.Result)}
+// eventTimeout bounds the wait for the event of a block that is committed already.
+const eventTimeout = 5 * time.Second
+
+// eventOf reads the event of a committed transaction; nil where it emitted none.
+func eventOf(ctx context.Context, gw *gateway.Gateway, call gateway.Call, r gateway.Result) (*gateway.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
+	defer cancel()
+	events, err := gw.Events(ctx, call.Channel, call.Contract, r.Block)
+	if err != nil {
+		return nil, err
+	}
+	for e := range events {
+		if e.TxID == r.TxID {
+			return &e, nil
+		}
+		if e.Block > r.Block {
+			break
+		}
+	}
+	return nil, nil
+}
+
+func receiptDocument(r gateway.Result, event *gateway.Event) output.Document {
+	res := txResult{TransactionID: r.TxID, BlockNumber: &r.Block, Result: jsonOf(r.Payload)}
 	rows := [][]string{
-		{"transaction", r.TransactionID},
+		{"transaction", r.TxID},
 		{"block", fmt.Sprint(r.Block)},
 	}
-	if len(r.Result) > 0 {
-		rows = append(rows, []string{"result", string(r.Result)})
+	if len(r.Payload) > 0 {
+		rows = append(rows, []string{"result", string(r.Payload)})
 	}
-	if r.Event != nil {
-		res.Event = &txEvent{Name: r.Event.Name, Payload: jsonOf(r.Event.Payload)}
-		rows = append(rows, []string{"event", r.Event.Name + " " + string(r.Event.Payload)})
+	if event != nil {
+		res.Event = &txEvent{Name: event.Name, Payload: jsonOf(event.Payload)}
+		rows = append(rows, []string{"event", event.Name + " " + string(event.Payload)})
 	}
-	return output.Document{Value: res, Names: []string{r.TransactionID}, Table: func(w io.Writer) error {
+	return output.Document{Value: res, Names: []string{r.TxID}, Table: func(w io.Writer) error {
 		return output.Table(w, nil, rows)
 	}}
 }
 
 func (a *app) evaluate(ctx context.Context, f *txFlags, args []string) error {
-	return a.transact(ctx, f, args, func(ctx context.Context, gw *invoke.Gateway, call invoke.Call) error {
+	return a.transact(ctx, f, args, func(ctx context.Context, gw *gateway.Gateway, call gateway.Call) error {
 		b, err := gw.Evaluate(ctx, call)
 		if err != nil {
 			return err
@@ -213,7 +243,7 @@ func (a *app) evaluate(ctx context.Context, f *txFlags, args []string) error {
 }
 
 // transact opens the way to a peer and runs one call over it.
-func (a *app) transact(ctx context.Context, f *txFlags, args []string, run func(context.Context, *invoke.Gateway, invoke.Call) error) error {
+func (a *app) transact(ctx context.Context, f *txFlags, args []string, run func(context.Context, *gateway.Gateway, gateway.Call) error) error {
 	if f.as != "" && f.identity != "" {
 		return usageErrorf("--as and --identity do not go together: one caller signs a transaction")
 	}
@@ -241,11 +271,7 @@ func (a *app) transact(ctx context.Context, f *txFlags, args []string, run func(
 		note("waiting for the network's answer")
 		return run(ctx, gw.Gateway, call)
 	})
-	var refused *invoke.RefusedError
-	if errors.As(err, &refused) && refused.Temporary() {
-		return withCode(ExitNotReady, err)
-	}
-	return err
+	return explainTx(err)
 }
 
 // jsonOf keeps JSON as it is and makes a string of everything else.

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/specs"
 )
 
 // uninstallFlags are the flags of uninstall.
@@ -147,7 +148,7 @@ func (c *cluster) namespacedBindings(ctx context.Context) ([]*unstructured.Unstr
 	}
 	var out []*unstructured.Unstructured
 	for i := range list.Items {
-		if list.Items[i].GetNamespace() != systemNamespace {
+		if list.Items[i].GetNamespace() != specs.SystemNamespace {
 			out = append(out, &list.Items[i])
 		}
 	}

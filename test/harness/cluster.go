@@ -1,0 +1,198 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/image"
+	"heddle.dev/heddle/internal/lab"
+)
+
+// KubeconfigEnv names a kubeconfig of a cluster to use instead of a lab. Heddle's and Fabric's images must be there.
+const KubeconfigEnv = "HEDDLE_E2E_KUBECONFIG"
+
+// SystemNamespace is where the operator runs.
+const SystemNamespace = "heddle-system"
+
+// ErrUnavailable says that something that this project does not make is missing, such as Fabric's images: a reason to
+// skip a test, not to fail it.
+var ErrUnavailable = errors.New("not available here")
+
+// Options of a cluster.
+type Options struct {
+	// Name of the lab.
+	Name string
+	// Nodes of the lab; 1 unless given.
+	Nodes int
+	// Progress is told what goes on; may be nil.
+	Progress func(format string, args ...any)
+}
+
+// Cluster is a Kubernetes cluster with Heddle in it.
+type Cluster struct {
+	client.WithWatch
+	// Set is the plain client, for logs, exec and evictions.
+	Set kubernetes.Interface
+	// Config reaches the API server with administrator's rights.
+	Config *rest.Config
+	// Kubeconfig is the file that Config came from.
+	Kubeconfig string
+	// Lab and Site are nil when the cluster is not ours.
+	Lab  *lab.Lab
+	Site *lab.Site
+
+	root     string
+	progress func(string, ...any)
+	tunnels  tunnels
+}
+
+// Open brings up a lab with all images (or connects to the given cluster), installs Heddle, and waits for the operator.
+func Open(ctx context.Context, o Options) (*Cluster, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{root: root, progress: o.Progress, Kubeconfig: os.Getenv(KubeconfigEnv)}
+	if c.progress == nil {
+		c.progress = func(string, ...any) {}
+	}
+	if c.Kubeconfig == "" {
+		if err := c.openLab(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.connect(); err != nil {
+		return nil, err
+	}
+	if out, err := c.Heddle(ctx, "install"); err != nil {
+		return nil, fmt.Errorf("install Heddle: %w\n%s", err, out)
+	}
+	c.progress("Heddle is installed")
+	return c, nil
+}
+
+func (c *Cluster) connect() error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("read kubeconfig %q: %w", c.Kubeconfig, err)
+	}
+	cfg.QPS, cfg.Burst = 200, 400
+	if c.Lab != nil {
+		cfg.Proxy = nil
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	c.Config = cfg
+	if c.WithWatch, err = client.NewWithWatch(cfg, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("connect to cluster: %w", err)
+	}
+	if c.Set, err = kubernetes.NewForConfig(cfg); err != nil {
+		return fmt.Errorf("connect to cluster: %w", err)
+	}
+	return nil
+}
+
+// openLab brings up a lab of the machine's own programs and images. A lab that is there already is used as it is.
+func (c *Cluster) openLab(ctx context.Context, o Options) error {
+	bin := c.Path("out", "bin")
+	for _, program := range []string{"heddle", "kube", "coredns", "pause"} {
+		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
+			return fmt.Errorf("find program of the lab: %w: make it with \"make build\"", err)
+		}
+	}
+	archives, err := c.archives()
+	if err != nil {
+		return err
+	}
+	c.Lab, err = lab.Up(ctx, lab.Options{Name: o.Name, Nodes: []int{max(o.Nodes, 1)}, Heddle: filepath.Join(bin, "heddle"), Libexec: bin},
+		func(line string) { c.progress("%s", line) })
+	if errors.Is(err, lab.ErrNeeds) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err != nil {
+		return fmt.Errorf("bring up lab %q: %w", o.Name, err)
+	}
+	c.Site = c.Lab.Sites()[0]
+	c.Kubeconfig = c.Site.KubeconfigPath()
+	if err := c.Site.Load(ctx, archives...); err != nil {
+		return fmt.Errorf("load images: %w", err)
+	}
+	c.progress("%d images are loaded", len(archives))
+	return nil
+}
+
+// archives lists the images of out/images.
+func (c *Cluster) archives() ([]string, error) {
+	folder := c.Path("out", "images")
+	index, err := image.ReadIndex(folder)
+	if err != nil {
+		return nil, err
+	}
+	if len(index.Missing) > 0 {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, &image.MissingError{Missing: index.Missing})
+	}
+	var files []string
+	for _, e := range index.Images {
+		files = append(files, filepath.Join(folder, e.Archive))
+	}
+	return files, nil
+}
+
+// Path is a path below the module's root.
+func (c *Cluster) Path(parts ...string) string {
+	return filepath.Join(append([]string{c.root}, parts...)...)
+}
+
+// Heddle runs the heddle command against the cluster and returns what it printed.
+func (c *Cluster) Heddle(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, c.Path("out", "bin", "heddle"), args...) //nolint:gosec // our own program
+	cmd.Env = append(slices.Clip(os.Environ()), "KUBECONFIG="+c.Kubeconfig)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("run heddle %q: %w", args, err)
+	}
+	return string(out), nil
+}
+
+// Close takes the lab away; a cluster that is not ours stays.
+func (c *Cluster) Close(ctx context.Context) error {
+	c.tunnels.close()
+	if c.Lab == nil {
+		return nil
+	}
+	return c.Lab.Down(ctx)
+}
+
+// moduleRoot is the folder with go.mod above the current one.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("find module: no go.mod above the current folder")
+		}
+		dir = up
+	}
+}

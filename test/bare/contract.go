@@ -1,0 +1,207 @@
+package bare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/ccpackage"
+	"heddle.dev/heddle/internal/fabric/channelconfig"
+	"heddle.dev/heddle/internal/fabric/gateway"
+	"heddle.dev/heddle/internal/fabric/identity"
+	"heddle.dev/heddle/internal/pki"
+)
+
+// retryEvery is how soon the life cycle is tried again while peers lag.
+const retryEvery = 50 * time.Millisecond
+
+// Deploy runs a contract's program as a service and takes it through the life
+// cycle on the network's channel. It returns the package id.
+func (n *Network) Deploy(ctx context.Context, name, program string, definition admin.Definition) (string, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return "", err
+	}
+	address := host + ":" + ports[0]
+	pkg, err := ccpackage.CCAAS(name+"_1", ccpackage.Connection{Address: address, DialTimeout: "10s"})
+	if err != nil {
+		return "", err
+	}
+	id, err := ccpackage.ID(pkg)
+	if err != nil {
+		return "", err
+	}
+	process := &Process{
+		Name: name, LogFile: filepath.Join(n.Dir, name+".log"), program: program,
+		env: []string{"CHAINCODE_SERVER_ADDRESS=" + address, "CHAINCODE_ID=" + id},
+	}
+	n.Contracts = append(n.Contracts, process)
+	if err := process.start(); err != nil {
+		return "", err
+	}
+	definition.Channel, definition.Name, definition.PackageID = n.options.Channel, name, id
+	if definition.Version == "" {
+		definition.Version = "1"
+	}
+	if definition.Sequence == 0 {
+		definition.Sequence = 1
+	}
+	if err := n.install(ctx, pkg); err != nil {
+		return "", err
+	}
+	if err := n.approve(ctx, definition); err != nil {
+		return "", err
+	}
+	committer, err := n.Peers[0].Client()
+	if err != nil {
+		return "", err
+	}
+	if err := committer.CommitRetry(ctx, definition, retryEvery); err != nil {
+		return "", err
+	}
+	return id, process.listening(ctx, address)
+}
+
+func (n *Network) install(ctx context.Context, pkg []byte) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range n.Peers {
+		group.Go(func() error {
+			client, err := p.Client()
+			if err != nil {
+				return err
+			}
+			_, err = client.Install(ctx, pkg)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// approve has every organisation approve, through its first peer.
+func (n *Network) approve(ctx context.Context, definition admin.Definition) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, org := range n.Orgs {
+		i := slices.IndexFunc(n.Peers, func(p *Peer) bool { return p.Org == org })
+		group.Go(func() error {
+			client, err := n.Peers[i].Client()
+			if err != nil {
+				return err
+			}
+			return Eventually(ctx, func() error { return retryable(client.Approve(ctx, definition)) })
+		})
+	}
+	return group.Wait()
+}
+
+// retryable makes what cannot get better permanent.
+func retryable(err error) error {
+	var failure *gateway.Error
+	if err == nil || errors.As(err, &failure) && failure.Retry() {
+		return err
+	}
+	return &permanent{err}
+}
+
+// Client is a gateway of a peer for a new client identity of its organisation.
+func (n *Network) Client(p *Peer) (*gateway.Gateway, error) {
+	leaf, err := p.Org.Issue("client", pki.RoleClient)
+	if err != nil {
+		return nil, err
+	}
+	id, err := identity.New(p.Org.MSPID, leaf.Sign, leaf.Key)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := p.Conn()
+	if err != nil {
+		return nil, err
+	}
+	return gateway.New(conn, id)
+}
+
+// Config is the channel's configuration as an orderer has it.
+func (n *Network) Config(ctx context.Context, o *Orderer) (*channelconfig.Config, error) {
+	client, err := o.Client(n.OrdererOrg)
+	if err != nil {
+		return nil, err
+	}
+	block, err := client.ConfigBlock(ctx, n.options.Channel)
+	if err != nil {
+		return nil, err
+	}
+	return channelconfig.Read(block)
+}
+
+// Update brings the channel to what change makes of it, signed by every
+// administrator, and waits until the orderers have agreed.
+func (n *Network) Update(ctx context.Context, change func(channelconfig.Channel) (channelconfig.Channel, error)) (*channelconfig.Config, error) {
+	var update *channelconfig.Update
+	err := n.any(ctx, func(o *Orderer) error {
+		config, err := n.Config(ctx, o)
+		if err != nil {
+			return err
+		}
+		wish, err := change(config.Channel)
+		if err != nil {
+			return &permanent{err}
+		}
+		if update, err = config.Update(wish); err != nil {
+			return &permanent{err}
+		}
+		return n.submit(ctx, o, update)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var config *channelconfig.Config
+	return config, n.any(ctx, func(o *Orderer) error {
+		if config, err = n.Config(ctx, o); err != nil {
+			return err
+		}
+		if config.Sequence <= update.Sequence {
+			return fmt.Errorf("%s is at sequence %d still", o.Name, config.Sequence)
+		}
+		return nil
+	})
+}
+
+func (n *Network) submit(ctx context.Context, o *Orderer, update *channelconfig.Update) error {
+	for _, org := range append([]*Org{n.OrdererOrg}, n.Orgs...) {
+		if err := update.Sign(org.Admin); err != nil {
+			return err
+		}
+	}
+	envelope, err := update.Envelope(n.OrdererOrg.Admin, time.Now())
+	if err != nil {
+		return err
+	}
+	client, err := o.Client(n.OrdererOrg)
+	if err != nil {
+		return err
+	}
+	err = client.Broadcast(ctx, envelope)
+	var refused *admin.StatusError
+	if errors.As(err, &refused) && !refused.Retry() {
+		return &permanent{err}
+	}
+	return err
+}
+
+// any tries one running orderer after the other until one succeeds.
+func (n *Network) any(ctx context.Context, try func(*Orderer) error) error {
+	next := 0
+	return Eventually(ctx, func() error {
+		o := n.Orderers[next%len(n.Orderers)]
+		next++
+		if !o.Running() {
+			return fmt.Errorf("%s does not run", o.Name)
+		}
+		return try(o)
+	})
+}

@@ -1,0 +1,191 @@
+package bare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	pollEvery = 20 * time.Millisecond
+	stopGrace = 5 * time.Second
+	logTail   = 2000
+)
+
+// Process is a node or a contract under way.
+type Process struct {
+	// Name in logs and errors.
+	Name string
+	// LogFile has what it writes.
+	LogFile string
+
+	program string
+	args    []string
+	env     []string
+	command *exec.Cmd
+	ended   chan struct{}
+}
+
+// start runs the process; it dies with us.
+func (p *Process) start() error {
+	file, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
+	}
+	defer file.Close() //nolint:errcheck // the child has its own handle
+	command := exec.Command(p.program, p.args...)
+	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(p.LogFile)}, p.env...)
+	command.Stdout, command.Stderr = file, file
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := command.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
+	}
+	p.command, p.ended = command, make(chan struct{})
+	go func() {
+		_ = command.Wait() // how it ended is in the log
+		close(p.ended)
+	}()
+	return nil
+}
+
+// Running tells whether the process lives.
+func (p *Process) Running() bool {
+	if p.ended == nil {
+		return false
+	}
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID of the process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
+// Kill ends the process at once.
+func (p *Process) Kill() { p.end(syscall.SIGKILL) }
+
+// Stop ends the process orderly, or at once if that takes too long.
+func (p *Process) Stop() {
+	if !p.Running() {
+		return
+	}
+	_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGTERM) // gone is as good
+	select {
+	case <-p.ended:
+	case <-time.After(stopGrace):
+		p.end(syscall.SIGKILL)
+	}
+}
+
+func (p *Process) end(signal syscall.Signal) {
+	if !p.Running() {
+		return
+	}
+	_ = syscall.Kill(-p.command.Process.Pid, signal) // gone is as good
+	<-p.ended
+}
+
+// Log is the end of what the process wrote.
+func (p *Process) Log() string {
+	text, err := os.ReadFile(p.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-logTail):])
+}
+
+// healthy waits until the operations endpoint is content.
+func (p *Process) healthy(ctx context.Context, operations string) error {
+	client := &http.Client{Timeout: time.Second}
+	defer client.CloseIdleConnections()
+	return p.wait(ctx, func() error {
+		response, err := client.Get("http://" + operations + "/healthz") //nolint:noctx // bounded by the client's time-out
+		if err != nil {
+			return err
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	})
+}
+
+// listening waits until somebody accepts connections.
+func (p *Process) listening(ctx context.Context, address string) error {
+	return p.wait(ctx, func() error {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err
+	})
+}
+
+func (p *Process) wait(ctx context.Context, probe func() error) error {
+	err := Eventually(ctx, func() error {
+		if !p.Running() {
+			return &permanent{errors.New("it ended")}
+		}
+		return probe()
+	})
+	if err != nil {
+		return fmt.Errorf("wait for %s: %w; its log ends in:\n%s", p.Name, err, p.Log())
+	}
+	return nil
+}
+
+// permanent stops Eventually.
+type permanent struct{ error }
+
+// Eventually repeats something until it succeeds or the context ends.
+func Eventually(ctx context.Context, try func() error) error {
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		var stop *permanent
+		if errors.As(err, &stop) {
+			return stop.error
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-ticker.C:
+		}
+	}
+}
+
+// freePorts finds ports that nobody listens on, all different.
+func freePorts(n int) ([]string, error) {
+	var out []string
+	var listeners []net.Listener
+	defer func() {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+	}()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not block
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		listeners = append(listeners, l)
+		out = append(out, l.Addr().String()[strings.LastIndexByte(l.Addr().String(), ':')+1:])
+	}
+	return out, nil
+}

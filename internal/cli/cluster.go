@@ -22,6 +22,7 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/cli/output"
+	"heddle.dev/heddle/internal/lab"
 )
 
 // fieldOwner is the name that the command's writes carry in managedFields.
@@ -82,8 +83,21 @@ func (a *app) checkConfigured() error {
 	if _, err := rest.InClusterConfig(); err == nil {
 		return nil
 	}
+	if path := labKubeconfig(); path != "" {
+		*a.kube.KubeConfig = path
+		return nil
+	}
 	return withCode(ExitNoAccess, fmt.Errorf(
 		"no cluster is configured: set KUBECONFIG or --kubeconfig, or run '%s up' for one on this machine", a.program))
+}
+
+// labKubeconfig is that of the lab that up makes; empty where there is none.
+func labKubeconfig() string {
+	l, err := lab.Open("")
+	if err != nil {
+		return ""
+	}
+	return l.Sites()[0].KubeconfigPath()
 }
 
 func newScheme() (*runtime.Scheme, error) {

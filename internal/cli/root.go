@@ -135,6 +135,8 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not ready or timed out, 4 not found
 // commands are the top level of the command tree.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
+		a.upCommand(),
+		a.downCommand(),
 		a.installCommand(),
 		a.uninstallCommand(),
 		newLabCommand(a),

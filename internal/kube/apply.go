@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -152,6 +153,9 @@ func mayTake(owner client.Object, want *unstructured.Unstructured, live client.O
 	}
 	ctl := metav1.GetControllerOf(live)
 	switch {
+	case owner != nil && ctl != nil && ctl.UID != owner.GetUID() && ctl.Name == owner.GetName() && ctl.Kind == want.GetOwnerReferences()[0].Kind:
+		return Waiting(v1alpha1.ReasonDeleting, time.Second, "%s %q of the former %s %q is still being collected",
+			want.GetKind(), want.GetName(), ctl.Kind, ctl.Name)
 	case owner != nil && ctl != nil && ctl.UID != owner.GetUID():
 		return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q belongs to %s %q: delete or rename one of them",
 			want.GetKind(), want.GetName(), ctl.Kind, ctl.Name)

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -80,7 +81,25 @@ func (r *Reconciler) retain(ctx context.Context, s *scope) error {
 	}
 	ns := specs.Namespace(s.net)
 	ns.Labels[v1alpha1.LabelRetained] = "true"
-	return r.apply.Apply(ctx, nil, ns)
+	if err := r.apply.Apply(ctx, nil, ns); err != nil {
+		return err
+	}
+	return r.leave(ctx, s)
+}
+
+// leave removes what the operator has put up for the nodes, its own rights last. The garbage collector would do it
+// too, but later, and a network that comes back at once would meet the remains.
+func (r *Reconciler) leave(ctx context.Context, s *scope) error {
+	remains := slices.Clone(s.world.shelter)
+	for i := range s.world.rights {
+		remains = append(remains, &s.world.rights[i])
+	}
+	for _, o := range remains {
+		if err := r.apply.Delete(ctx, s.net, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keep labels one object as retained. What has an owner goes with it and is not labelled.

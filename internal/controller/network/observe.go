@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -15,7 +14,6 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/kube"
-	"heddle.dev/heddle/internal/specs"
 )
 
 // world is what stands in the cluster for a network.
@@ -29,8 +27,8 @@ type world struct {
 	shelter []client.Object
 	// clients are the namespaces of spec.clientNamespaces that exist.
 	clients []string
-	// staleRights are the operator's rights in namespaces that are no longer the clients'.
-	staleRights []rbacv1.RoleBinding
+	// rights are the operator's rights for this network, wherever they stand.
+	rights []rbacv1.RoleBinding
 }
 
 // observe reads the namespace and all that stands in it.
@@ -70,12 +68,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	for i := range policies.Items {
 		w.shelter = append(w.shelter, &policies.Items[i])
 	}
-	for i := range rights.Items {
-		b := &rights.Items[i]
-		if b.Name == specs.ClientRoleBinding(s.net.Name) && !slices.Contains(s.net.Spec.ClientNamespaces, b.Namespace) {
-			w.staleRights = append(w.staleRights, *b)
-		}
-	}
+	w.rights = rights.Items
 	return r.observeClients(ctx, s)
 }
 

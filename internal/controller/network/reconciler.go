@@ -6,6 +6,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
@@ -116,8 +117,12 @@ func (r *Reconciler) rights(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	for i := range s.world.staleRights {
-		if err := r.apply.Delete(ctx, s.net, &s.world.staleRights[i]); err != nil {
+	for i := range s.world.rights {
+		b := &s.world.rights[i]
+		if b.Name != specs.ClientRoleBinding(s.net.Name) || slices.Contains(s.net.Spec.ClientNamespaces, b.Namespace) {
+			continue
+		}
+		if err := r.apply.Delete(ctx, s.net, b); err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,7 @@ func (c *cluster) gatewayFor(ctx context.Context, f *txFlags, network, org strin
 	if !f.inCluster {
 		g.tunnel, err = tunnel.Open(ctx, tunnel.Options{
 			Config: c.config, Namespace: network, Remote: v1alpha1.PortPeer,
-			Pod: func(ctx context.Context) (string, error) { return c.podOf(ctx, network, peer.Name) },
+			Pod: func(ctx context.Context) (string, error) { return c.podOf(ctx, network, v1alpha1.ComponentPeer, peer.Name) },
 		})
 		if err != nil {
 			return nil, err
@@ -226,7 +226,7 @@ func (c *cluster) choosePeer(ctx context.Context, f *txFlags, network, org strin
 	var causes []error
 	for i := range peers {
 		// A peer that is not Ready as an object may still serve: a running pod is what counts.
-		if _, err := c.podOf(ctx, network, peers[i].Name); err != nil && !f.inCluster {
+		if _, err := c.podOf(ctx, network, v1alpha1.ComponentPeer, peers[i].Name); err != nil && !f.inCluster {
 			causes = append(causes, err)
 			continue
 		}

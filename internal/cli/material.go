@@ -119,20 +119,22 @@ func order(first bool) int {
 	return 1
 }
 
-// podOf names the running pod of a node.
-func (c *cluster) podOf(ctx context.Context, network, node string) (string, error) {
+// podOf names the running pod of a node: a Peer, an Orderer, or the CA of the Organization of that name.
+func (c *cluster) podOf(ctx context.Context, network, component, node string) (string, error) {
 	var pods corev1.PodList
-	err := c.List(ctx, &pods, client.InNamespace(network), client.MatchingLabels{v1alpha1.LabelNode: node})
+	err := c.List(ctx, &pods, client.InNamespace(network), client.MatchingLabels{
+		v1alpha1.LabelNode: node, v1alpha1.LabelComponent: component,
+	})
 	if err != nil {
 		return "", fmt.Errorf("list pods of node %q: %w", node, err)
 	}
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning && p.Labels[v1alpha1.LabelComponent] != v1alpha1.ComponentChaincode {
+		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
 			return p.Name, nil
 		}
 	}
-	return "", notReadyErrorf("node %q of network %q has no running pod", node, network)
+	return "", notReadyErrorf("%s %q of network %q has no running pod", component, node, network)
 }
 
 func orNone(names []string) string {

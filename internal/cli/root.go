@@ -143,6 +143,8 @@ func (a *app) commands() []*cobra.Command {
 		a.networkCommand(),
 		a.statusCommand(),
 		a.txCommand(),
+		a.identityCommand(),
+		a.exportCommand(),
 		a.versionCommand(),
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -254,3 +255,6 @@ func (t *Tunnel) streams(conn httpstream.Connection) (failure, data httpstream.S
 	}
 	return failure, data, nil
 }
+
+// InUse says that Open failed because somebody else listens on the port.
+func InUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }

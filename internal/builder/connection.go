@@ -132,7 +132,7 @@ func (c *connection) checkTLS() error {
 }
 
 func (c *connection) encode() ([]byte, error) {
-	encoded, err := json.Marshal(c)
+	encoded, err := json.Marshal(c) //nolint:gosec // the peer needs the key; the file is for its user only
 	if err != nil {
 		return nil, fmt.Errorf("encode connection: %w", err)
 	}

@@ -119,20 +119,20 @@ func TestArchiveFileIsWholeOrAbsent(t *testing.T) {
 }
 
 // tarOf makes an archive of files, for contents that no writer of ours makes.
-func tarOf(t testing.TB, files map[string]string) []byte {
-	t.Helper()
+func tarOf(tb testing.TB, files map[string]string) []byte {
+	tb.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for name, content := range files {
 		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := w.Write([]byte(content)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out.Bytes()
 }

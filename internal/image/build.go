@@ -108,7 +108,9 @@ func set(names []string) map[string]struct{} {
 // the order of name resolution for those with a C library.
 func base() []File {
 	return []File{
-		{Path: "/etc/passwd", Content: []byte("root:x:0:0:root:/:/sbin/nologin\nfabric:x:1000:1000:fabric:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n")},
+		{Path: "/etc/passwd", Content: []byte("root:x:0:0:root:/:/sbin/nologin\n" +
+			"fabric:x:1000:1000:fabric:/:/sbin/nologin\n" +
+			"nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n")},
 		{Path: "/etc/group", Content: []byte("root:x:0:\nfabric:x:1000:\nnonroot:x:65532:\n")},
 		{Path: "/etc/nsswitch.conf", Content: []byte("hosts: files dns\n")},
 	}

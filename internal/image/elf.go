@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // libraryFolders is where Linux distributions keep shared libraries. A machine
@@ -59,7 +60,7 @@ func Libraries(program []byte, folders ...string) ([]File, error) {
 	for _, f := range found {
 		out = append(out, f)
 	}
-	slices.SortFunc(out, func(a, b File) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
+	slices.SortFunc(out, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return out, nil
 }
 

@@ -55,22 +55,16 @@ func TestPullRefuses(t *testing.T) {
 	ref, _ := startRegistry(t)
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
-	cases := map[string]struct {
-		ctx context.Context
-		ref string
-	}{
-		"no such image": {t.Context(), strings.Replace(ref, "/x:", "/y:", 1)},
-		"no name":       {t.Context(), "Not A Name"},
-		"stopped":       {stopped, ref},
+	refuse := func(ctx context.Context, t *testing.T, ref string) {
+		t.Helper()
+		if _, err := PullFile(ctx, ref, filepath.Join(t.TempDir(), "x.tar")); err == nil {
+			t.Error("pulled")
+		}
+		if err := Reachable(ctx, ref, time.Second); err == nil {
+			t.Error("reachable")
+		}
 	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if _, err := PullFile(tc.ctx, tc.ref, filepath.Join(t.TempDir(), "x.tar")); err == nil {
-				t.Error("pulled")
-			}
-			if err := Reachable(tc.ctx, tc.ref, time.Second); err == nil {
-				t.Error("reachable")
-			}
-		})
-	}
+	t.Run("no such image", func(t *testing.T) { refuse(t.Context(), t, strings.Replace(ref, "/x:", "/y:", 1)) })
+	t.Run("no name", func(t *testing.T) { refuse(t.Context(), t, "Not A Name") })
+	t.Run("stopped", func(t *testing.T) { refuse(stopped, t, ref) })
 }

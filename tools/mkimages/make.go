@@ -119,7 +119,8 @@ func (o *options) fabric(ctx context.Context, index *image.Index) error {
 			}
 		} else if entry, err = o.pull(ctx, n.name, n.repository+":"+o.fabricVersion); err != nil {
 			index.Missing = append(index.Missing, image.Missing{Name: n.name, Reason: fmt.Sprintf(
-				"FABRIC_BIN (%q) has no %s program, and the image cannot be pulled: %v; put Fabric's release programs there with their config folder beside it, or give this machine a way to the registry",
+				"FABRIC_BIN (%q) has no %s program, and the image cannot be pulled: %v; "+
+					"put Fabric's release programs there with their config folder beside it, or give this machine a way to the registry",
 				o.fabricBin, n.program, err)})
 			continue
 		}

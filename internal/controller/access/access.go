@@ -16,17 +16,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hyperledger/fabric-admin-sdk/pkg/identity"
-
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/identity"
 	"heddle.dev/heddle/internal/fabric/msp"
 	"heddle.dev/heddle/internal/pki"
+	"heddle.dev/heddle/internal/specs"
 )
 
 // ErrMissing says that an organisation's material has not been made yet.
 var ErrMissing = errors.New("not made yet")
 
 // DialFunc opens a connection to host:port.
-type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+type DialFunc = admin.DialFunc
 
 // Options tell how nodes are reached.
 type Options struct {
@@ -44,14 +45,18 @@ type Nodes struct {
 	dial   DialFunc
 	now    func() time.Time
 
-	mu      sync.Mutex
-	conns   map[connKey]*connection
-	clients map[types.NamespacedName]*clientTLS
+	mu     sync.Mutex
+	conns  map[poolKey]*connection
+	admins map[poolKey]*participation
+	certs  map[certKey]*clientCert
 }
 
 // New makes Nodes.
 func New(opts Options) *Nodes {
-	n := &Nodes{reader: opts.Reader, dial: opts.Dial, now: opts.Now, conns: map[connKey]*connection{}, clients: map[types.NamespacedName]*clientTLS{}}
+	n := &Nodes{
+		reader: opts.Reader, dial: opts.Dial, now: opts.Now,
+		conns: map[poolKey]*connection{}, admins: map[poolKey]*participation{}, certs: map[certKey]*clientCert{},
+	}
 	if n.dial == nil {
 		n.dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
@@ -76,7 +81,7 @@ type Organization struct {
 // Organization reads an organisation's public material; ErrMissing if it has none yet.
 func (n *Nodes) Organization(ctx context.Context, namespace, name string) (*Organization, error) {
 	var cm corev1.ConfigMap
-	key := types.NamespacedName{Namespace: namespace, Name: name + "-msp"}
+	key := types.NamespacedName{Namespace: namespace, Name: specs.MSPConfigMap(name)}
 	if err := n.reader.Get(ctx, key, &cm); err != nil {
 		return nil, fmt.Errorf("read MSP of organization %q: %w", name, missing(err))
 	}
@@ -85,7 +90,7 @@ func (n *Nodes) Organization(ctx context.Context, namespace, name string) (*Orga
 
 // ParseOrganization reads the content of an organisation's public ConfigMap.
 func ParseOrganization(name string, data map[string]string) (*Organization, error) {
-	o := &Organization{Name: name, MSPID: data["mspID"], TLSRoots: []byte(data["tlsca.pem"])}
+	o := &Organization{Name: name, MSPID: data[specs.KeyMSPID], TLSRoots: []byte(data[specs.KeyTLSRoots])}
 	if o.MSPID == "" || len(o.TLSRoots) == 0 {
 		return nil, fmt.Errorf("read MSP of organization %q: ConfigMap lacks mspID or tlsca.pem", name)
 	}
@@ -95,10 +100,10 @@ func ParseOrganization(name string, data map[string]string) (*Organization, erro
 		to   *[][]byte
 		must bool
 	}{
-		{"cacerts.pem", &o.MSP.CACerts, true},
-		{"intermediatecerts.pem", &o.MSP.IntermediateCerts, false},
-		{"tlscacerts.pem", &o.MSP.TLSCACerts, true},
-		{"tlsintermediatecerts.pem", &o.MSP.TLSIntermediates, false},
+		{specs.KeyCACerts, &o.MSP.CACerts, true},
+		{specs.KeyIntermediates, &o.MSP.IntermediateCerts, false},
+		{specs.KeyTLSCACerts, &o.MSP.TLSCACerts, true},
+		{specs.KeyTLSIntermediates, &o.MSP.TLSIntermediates, false},
 	} {
 		if data[part.key] == "" && !part.must {
 			continue
@@ -111,7 +116,7 @@ func ParseOrganization(name string, data map[string]string) (*Organization, erro
 			*part.to = append(*part.to, pki.EncodeCerts(c))
 		}
 	}
-	crls, err := splitCRLs([]byte(data["crls.pem"]))
+	crls, err := splitCRLs([]byte(data[specs.KeyCRLs]))
 	if err != nil {
 		return nil, fmt.Errorf("read crls.pem of organization %q: %w", name, err)
 	}
@@ -120,24 +125,16 @@ func ParseOrganization(name string, data map[string]string) (*Organization, erro
 }
 
 // Admin reads an organisation's administrator, who signs for it; ErrMissing if there is none yet.
-func (n *Nodes) Admin(ctx context.Context, namespace string, org *Organization) (identity.SigningIdentity, error) {
-	data, err := n.secret(ctx, namespace, org.Name+"-admin")
+func (n *Nodes) Admin(ctx context.Context, namespace string, org *Organization) (*identity.Identity, error) {
+	data, err := n.Secret(ctx, namespace, specs.AdminSecret(org.Name))
 	if err != nil {
 		return nil, err
 	}
-	cert, err := pki.ParseCert(data["cert.pem"])
+	key, err := pki.ParseKey(data[specs.KeyKey])
 	if err != nil {
 		return nil, fmt.Errorf("read administrator of organization %q: %w", org.Name, err)
 	}
-	key, err := pki.ParseKey(data["key.pem"])
-	if err != nil {
-		return nil, fmt.Errorf("read administrator of organization %q: %w", org.Name, err)
-	}
-	id, err := identity.NewPrivateKeySigningIdentity(org.MSPID, cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("make signer of organization %q: %w", org.Name, err)
-	}
-	return id, nil
+	return identity.New(org.MSPID, data[specs.KeyCert], key)
 }
 
 // NodeCertificates are the public halves of a node's identities.
@@ -148,22 +145,23 @@ type NodeCertificates struct {
 
 // NodeCertificates reads a node's certificates; ErrMissing if it has none yet.
 func (n *Nodes) NodeCertificates(ctx context.Context, namespace, node string) (NodeCertificates, error) {
-	data, err := n.secret(ctx, namespace, node)
+	data, err := n.Secret(ctx, namespace, node)
 	if err != nil {
 		return NodeCertificates{}, err
 	}
-	enrolment, err := pki.ParseCert(data["cert.pem"])
+	enrolment, err := pki.ParseCert(data[specs.KeyCert])
 	if err != nil {
 		return NodeCertificates{}, fmt.Errorf("read certificate of node %q: %w", node, err)
 	}
-	tls, err := pki.ParseCert(data["tls.crt"])
+	tls, err := pki.ParseCert(data[specs.KeyNodeTLSCert])
 	if err != nil {
 		return NodeCertificates{}, fmt.Errorf("read TLS certificate of node %q: %w", node, err)
 	}
 	return NodeCertificates{Enrolment: pki.EncodeCerts(enrolment), TLS: pki.EncodeCerts(tls)}, nil
 }
 
-func (n *Nodes) secret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
+// Secret reads a Secret; ErrMissing if there is none yet.
+func (n *Nodes) Secret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
 	var s corev1.Secret
 	if err := n.reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &s); err != nil {
 		return nil, fmt.Errorf("read Secret %q: %w", name, missing(err))

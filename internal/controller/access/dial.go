@@ -10,15 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
-	"k8s.io/apimachinery/pkg/types"
 
+	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/pki"
+	"heddle.dev/heddle/internal/specs"
 )
 
 const (
@@ -34,7 +34,8 @@ const (
 	maxMessage = 100 << 20
 )
 
-type connKey struct {
+// poolKey is what connections are kept by: other roots need another connection.
+type poolKey struct {
 	address string
 	roots   [sha256.Size]byte
 }
@@ -47,7 +48,7 @@ type connection struct {
 // Conn returns a connection to a node's gRPC port, verified by roots (PEM). It belongs to the pool: do not close it.
 // It connects at the first call, and again after it was idle.
 func (n *Nodes) Conn(address string, roots []byte) (*grpc.ClientConn, error) {
-	key := connKey{address: address, roots: sha256.Sum256(roots)}
+	key := poolKey{address: address, roots: sha256.Sum256(roots)}
 	now := n.now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -88,10 +89,15 @@ func (n *Nodes) sweep(now time.Time) {
 			delete(n.conns, key)
 		}
 	}
-	for key, c := range n.clients {
-		if now.Sub(c.used) > keepTime {
-			c.http.CloseIdleConnections()
-			delete(n.clients, key)
+	for key, c := range n.certs {
+		if !now.Before(c.until) {
+			delete(n.certs, key)
+		}
+	}
+	for key, p := range n.admins {
+		if now.Sub(p.used) > keepTime || !now.Before(p.until) {
+			p.api.Close()
+			delete(n.admins, key)
 		}
 	}
 }
@@ -104,90 +110,98 @@ func (n *Nodes) Close() {
 		_ = c.grpc.Close()
 		delete(n.conns, key)
 	}
-	for key, c := range n.clients {
-		c.http.CloseIdleConnections()
-		delete(n.clients, key)
+	for key, p := range n.admins {
+		p.api.Close()
+		delete(n.admins, key)
 	}
 }
 
-type clientTLS struct {
-	http  *http.Client
-	roots [sha256.Size]byte
-	until time.Time
+type participation struct {
+	api   *admin.Participation
 	used  time.Time
+	until time.Time
 }
 
-// Participation returns an HTTP client for the participation interface of an organisation's orderers: it trusts the
-// organisation's TLS roots and shows a client certificate that was made in memory by the organisation's issuer.
-func (n *Nodes) Participation(ctx context.Context, namespace string, org *Organization) (*http.Client, error) {
-	key := types.NamespacedName{Namespace: namespace, Name: org.Name}
-	now, roots := n.now(), sha256.Sum256(org.TLSRoots)
+// certKey is what client certificates are kept by: a network of the same name with other issuers needs another.
+type certKey struct {
+	namespace, org string
+	roots          [sha256.Size]byte
+}
+
+type clientCert struct {
+	cert  *tls.Certificate
+	until time.Time
+}
+
+// Participation returns the interface by which an orderer joins and leaves channels. It trusts the organisation's TLS
+// roots and shows a client certificate that was made in memory by the organisation's issuer.
+func (n *Nodes) Participation(ctx context.Context, namespace string, org *Organization, address string) (*admin.Participation, error) {
+	key := poolKey{address: address, roots: sha256.Sum256(org.TLSRoots)}
+	now := n.now()
 	n.mu.Lock()
-	if c, ok := n.clients[key]; ok && c.roots == roots && now.Before(c.until) {
-		c.used = now
+	n.sweep(now)
+	if p, ok := n.admins[key]; ok {
+		p.used = now
 		n.mu.Unlock()
-		return c.http, nil
+		return p.api, nil
 	}
 	n.mu.Unlock()
-	cert, err := n.clientCertificate(ctx, namespace, org.Name, now)
+	cert, err := n.clientCertificate(ctx, namespace, org, now)
 	if err != nil {
 		return nil, err
 	}
-	client, err := n.HTTP(org.TLSRoots, cert)
+	api, err := admin.NewParticipation(admin.Target{Address: address, Roots: org.TLSRoots, Certificate: cert.cert, DialContext: n.dial})
 	if err != nil {
 		return nil, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.clients[key] = &clientTLS{http: client, roots: roots, until: now.Add(clientLifetime / 2), used: now}
-	return client, nil
+	if p, ok := n.admins[key]; ok {
+		return p.api, nil
+	}
+	n.admins[key] = &participation{api: api, used: now, until: cert.until}
+	return api, nil
 }
 
-// Forget drops what is known of an organisation's client certificate: the next use makes another.
-func (n *Nodes) Forget(namespace, org string) {
+// Dial opens a plain connection as all the others are opened.
+func (n *Nodes) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return n.dial(ctx, network, address)
+}
+
+// clientCertificate makes a client certificate, or returns the one that was made a while ago.
+func (n *Nodes) clientCertificate(ctx context.Context, namespace string, org *Organization, now time.Time) (*clientCert, error) {
+	key := certKey{namespace: namespace, org: org.Name, roots: sha256.Sum256(org.TLSRoots)}
+	n.mu.Lock()
+	c, ok := n.certs[key]
+	n.mu.Unlock()
+	if ok && now.Before(c.until) {
+		return c, nil
+	}
+	data, err := n.Secret(ctx, namespace, specs.OpsSecret(org.Name))
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := pki.LoadIssuer(data[specs.KeyTLSCert], data[specs.KeyTLSKey])
+	if err != nil {
+		return nil, fmt.Errorf("load TLS issuer of organization %q: %w", org.Name, err)
+	}
+	signer, err := pki.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := issuer.IssueTLS(pki.TLSRequest{CommonName: "heddle-operator", Public: signer.Public(), Lifetime: clientLifetime, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	cert := &tls.Certificate{PrivateKey: signer, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
+	for _, above := range issuer.Chain() {
+		cert.Certificate = append(cert.Certificate, above.Raw)
+	}
+	c = &clientCert{cert: cert, until: now.Add(clientLifetime / 2)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.clients, types.NamespacedName{Namespace: namespace, Name: org})
-}
-
-// HTTP returns a client that trusts roots (PEM) and shows cert, if there is one.
-func (n *Nodes) HTTP(roots []byte, cert *tls.Certificate) (*http.Client, error) {
-	pool, err := certPool(roots)
-	if err != nil {
-		return nil, err
-	}
-	cfg := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	if cert != nil {
-		cfg.Certificates = []tls.Certificate{*cert}
-	}
-	return &http.Client{Transport: &http.Transport{
-		DialContext: n.dial, TLSClientConfig: cfg, TLSHandshakeTimeout: dialTimeout,
-		MaxIdleConnsPerHost: 1, IdleConnTimeout: idleTimeout,
-	}}, nil
-}
-
-func (n *Nodes) clientCertificate(ctx context.Context, namespace, org string, now time.Time) (*tls.Certificate, error) {
-	data, err := n.secret(ctx, namespace, org+"-ops")
-	if err != nil {
-		return nil, err
-	}
-	issuer, err := pki.LoadIssuer(data["tls-ca.crt"], data["tls-ca.key"])
-	if err != nil {
-		return nil, fmt.Errorf("load TLS issuer of organization %q: %w", org, err)
-	}
-	key, err := pki.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := issuer.IssueTLS(pki.TLSRequest{CommonName: "heddle-operator", Public: key.Public(), Lifetime: clientLifetime, Now: now})
-	if err != nil {
-		return nil, err
-	}
-	cert := &tls.Certificate{PrivateKey: key, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
-	for _, c := range issuer.Chain() {
-		cert.Certificate = append(cert.Certificate, c.Raw)
-	}
-	return cert, nil
+	n.certs[key] = c
+	return c, nil
 }
 
 func certPool(roots []byte) (*x509.CertPool, error) {

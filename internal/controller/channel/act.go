@@ -1,0 +1,354 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/channelconfig"
+	"heddle.dev/heddle/internal/fabric/identity"
+	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/specs"
+)
+
+// compare works out the wish and how it stands to the ledger.
+func (r *Reconciler) compare(_ context.Context, w *world) error {
+	if w.ledger == nil {
+		return nil
+	}
+	wish, err := w.wishes()
+	if err != nil {
+		return err
+	}
+	w.wish = wish
+	w.verdict = compare(flatten(wish), flatten(w.ledger.Channel), w.memory)
+	return nil
+}
+
+// act does what is due: joins first, then at most one update.
+func (r *Reconciler) act(ctx context.Context, w *world) error {
+	r.join(ctx, w)
+	if err := r.leave(ctx, w); err != nil {
+		return err
+	}
+	if err := r.remember(ctx, w); err != nil {
+		return err
+	}
+	if err := r.update(ctx, w); err != nil {
+		return err
+	}
+	return w.conclude()
+}
+
+// join joins everybody who is due, all at once. An orderer that comes later gets the newest configuration, so that it
+// starts as a follower and knows whom to copy from; a peer always starts at the first block.
+func (r *Reconciler) join(ctx context.Context, w *world) {
+	var wg sync.WaitGroup
+	for _, n := range w.joins() {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+			defer cancel()
+			err := r.joinOne(ctx, w, n)
+			if err != nil && !errors.Is(err, admin.ErrChannelExists) {
+				n.err = err
+				return
+			}
+			n.joined, n.status = true, admin.OnBoarding
+			if n.orderer && w.ledger == nil {
+				n.status, n.height = admin.Active, 1
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (r *Reconciler) joinOne(ctx context.Context, w *world, n *node) error {
+	if !n.orderer {
+		peer, err := r.peer(ctx, w, n)
+		if err != nil {
+			return err
+		}
+		return peer.Join(ctx, w.genesis)
+	}
+	api, err := r.participation(ctx, w, n)
+	if err != nil {
+		return err
+	}
+	from := w.genesis
+	if w.block != nil && w.block.GetHeader().GetNumber() > 0 {
+		from = w.block
+	}
+	_, err = api.Join(ctx, from)
+	return err
+}
+
+// leave takes the channel off orderers that were removed from it.
+func (r *Reconciler) leave(ctx context.Context, w *world) error {
+	leaves := w.leaves()
+	if len(leaves) == 0 {
+		return nil
+	}
+	if err := r.standing(ctx, w); err != nil {
+		return w.goneOr(err)
+	}
+	for _, n := range leaves {
+		api, err := r.participation(ctx, w, n)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+		err = api.Remove(ctx, w.channelID)
+		cancel()
+		if err != nil && !errors.Is(err, admin.ErrChannelNotFound) {
+			n.err = err
+			continue
+		}
+		n.joined = false
+	}
+	return nil
+}
+
+// remember writes down what has been carried out, and what the user accepts.
+func (r *Reconciler) remember(ctx context.Context, w *world) error {
+	if w.ledger == nil {
+		return nil
+	}
+	wish, ledger := flatten(w.wish), flatten(w.ledger.Channel)
+	next := w.memory.learn(wish, ledger, w.verdict, w.channel.Generation)
+	_, adopting := w.channel.Annotations[v1alpha1.AnnotationAdopt]
+	if adopting {
+		next = next.accept(ledger, w.verdict.theirs)
+	}
+	if !next.equal(w.memory) {
+		text, err := next.encode()
+		if err != nil {
+			return err
+		}
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.network, Name: specs.GenesisConfigMap(w.channel.Name)}}
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, annotationMemory, text)
+		if err := r.opts.Client.Patch(ctx, cm, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldOwner)); err != nil {
+			return fmt.Errorf("note applied settings: %w", err)
+		}
+		w.memory = next
+		w.verdict = compare(wish, ledger, w.memory)
+	}
+	if !adopting {
+		return nil
+	}
+	ch := &v1alpha1.Channel{ObjectMeta: metav1.ObjectMeta{Namespace: w.network, Name: w.channel.Name}}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, v1alpha1.AnnotationAdopt)
+	if err := r.opts.Client.Patch(ctx, ch, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldOwner)); err != nil {
+		return fmt.Errorf("remove annotation %s: %w", v1alpha1.AnnotationAdopt, err)
+	}
+	return nil
+}
+
+// update makes the one config update that is due now, if any.
+func (r *Reconciler) update(ctx context.Context, w *world) error {
+	u, err := w.next()
+	if u == nil || err != nil {
+		return err
+	}
+	if u.removes {
+		if err := r.standing(ctx, w); err != nil {
+			return w.goneOr(err)
+		}
+	}
+	if err := r.stillRemembered(ctx, w); err != nil {
+		return err
+	}
+	up, err := w.ledger.Update(u.target)
+	if errors.Is(err, channelconfig.ErrNoChange) {
+		return nil
+	}
+	if err != nil {
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The spec cannot become the channel's configuration: %s", err)
+	}
+	if err := r.sign(ctx, w, up); err != nil {
+		return err
+	}
+	if err := r.submit(ctx, w, up); err != nil {
+		return err
+	}
+	if r.opts.Recorder != nil {
+		r.opts.Recorder.Eventf(w.channel, nil, corev1.EventTypeNormal, v1alpha1.ReasonProgressing, "UpdateConfig", "%s", limit(u.text))
+	}
+	return kube.Waiting(v1alpha1.ReasonProgressing, 250*time.Millisecond, "Config update on its way: %s", u.text)
+}
+
+// stillRemembered makes sure at the API server itself that the memory, on which the update was decided, is current.
+func (r *Reconciler) stillRemembered(ctx context.Context, w *world) error {
+	var cm corev1.ConfigMap
+	key := types.NamespacedName{Namespace: w.network, Name: specs.GenesisConfigMap(w.channel.Name)}
+	if err := r.opts.Reader.Get(ctx, key, &cm); err != nil {
+		return fmt.Errorf("read ConfigMap %q: %w", key.Name, err)
+	}
+	m, err := parseMemory(cm.Annotations[annotationMemory])
+	if err != nil {
+		return err
+	}
+	if !m.equal(w.memory) {
+		return kube.Waiting(v1alpha1.ReasonProgressing, 100*time.Millisecond, "Waiting for the newest state of the channel")
+	}
+	return nil
+}
+
+// sign collects the signatures of every member at this site.
+func (r *Reconciler) sign(ctx context.Context, w *world, up *channelconfig.Update) error {
+	signed := map[string]bool{}
+	for _, list := range [][]channelconfig.Organization{w.ledger.Channel.OrdererOrgs, w.ledger.Channel.ApplicationOrgs} {
+		for _, o := range list {
+			id, err := r.adminOf(ctx, w, o.MSPID)
+			if err != nil {
+				return err
+			}
+			if id == nil || signed[o.MSPID] {
+				continue
+			}
+			signed[o.MSPID] = true
+			if err := up.Sign(id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// adminOf finds the administrator of a local organisation by MSP id; nil if it is not local.
+func (r *Reconciler) adminOf(ctx context.Context, w *world, mspID string) (*identity.Identity, error) {
+	for _, org := range w.orgs {
+		if org.MSPID == mspID {
+			return r.opts.Nodes.Admin(ctx, w.network, org)
+		}
+	}
+	return nil, nil //nolint:nilnil // an organisation of another site
+}
+
+// submit hands the update to the first orderer that takes it.
+func (r *Reconciler) submit(ctx context.Context, w *world, up *channelconfig.Update) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var last error
+	for _, n := range w.nodes {
+		if !n.orderer || !n.seen || !n.joined || n.status != admin.Active || !w.onLedger(n) {
+			continue
+		}
+		id, err := r.adminOf(ctx, w, w.orgs[n.org].MSPID)
+		if err != nil {
+			return err
+		}
+		envelope, err := up.Envelope(id, r.opts.Now())
+		if err != nil {
+			return err
+		}
+		orderer, err := r.orderer(ctx, w, n)
+		if err != nil {
+			return err
+		}
+		err = orderer.Broadcast(ctx, envelope)
+		if err == nil {
+			return nil
+		}
+		var refused *admin.StatusError
+		if errors.As(err, &refused) && !refused.Retry() {
+			return refusal(refused)
+		}
+		last = err
+	}
+	if last == nil {
+		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for an active orderer to take a config update")
+	}
+	return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for an orderer to take a config update: %s", last)
+}
+
+// refusal tells what an orderer's refusal of an update means.
+func refusal(e *admin.StatusError) error {
+	switch {
+	case strings.Contains(e.Info, "implicit policy evaluation failed") || strings.Contains(e.Info, "policy for") && strings.Contains(e.Info, "not satisfied"):
+		return kube.Stalled(v1alpha1.ReasonNeedsSignatures,
+			"The channel's policy asks for signatures of organisations that are not at this site: %s", e.Info)
+	case strings.Contains(e.Info, "but got version") || strings.Contains(e.Info, "readset"):
+		return kube.Waiting(v1alpha1.ReasonProgressing, 250*time.Millisecond, "The configuration has moved on: computing the update again")
+	case e.Status == cb.Status_FORBIDDEN:
+		return kube.Stalled(v1alpha1.ReasonForbidden, "The orderers do not let this site write to the channel: %s", e.Info)
+	}
+	return fmt.Errorf("submit config update: %w", e)
+}
+
+// goneOr ends the round quietly when the network is being deleted.
+func (w *world) goneOr(err error) error {
+	if errors.Is(err, errGone) {
+		return kube.Waiting(v1alpha1.ReasonDeleting, 0, "The network is being deleted: the ledger stays as it is")
+	}
+	return err
+}
+
+// conclude says what is still to be waited for.
+func (w *world) conclude() error {
+	var waiting []string
+	for _, n := range w.nodes {
+		if w.shallJoin(n) && !n.joined && !w.knownBefore(n) {
+			waiting = append(waiting, n.name)
+		}
+		if n.seen && !n.joined && n.err != nil && w.shallJoin(n) {
+			return fmt.Errorf("join %s to the channel: %w", n.name, n.err)
+		}
+	}
+	if len(waiting) > 0 {
+		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for %s to join the channel", some(waiting))
+	}
+	if w.ledger == nil {
+		return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for an active orderer")
+	}
+	active, highest := 0, w.highest()
+	var down []string
+	for _, c := range w.ledger.Channel.Consenters {
+		n := w.at(c.Address().String())
+		if n == nil || n.active(highest) {
+			active++
+			continue
+		}
+		down = append(down, n.name)
+	}
+	if quorum := w.ledger.Channel.Consensus.Quorum(len(w.ledger.Channel.Consenters)); active < quorum {
+		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "%d of %d consenters are active and %d are needed to order: waiting for %s",
+			active, len(w.ledger.Channel.Consenters), quorum, some(down))
+	}
+	for _, n := range w.nodes {
+		if w.shallJoin(n) && !n.orderer && n.joined && n.height == 0 && !w.knownBefore(n) {
+			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to open the channel", n.name)
+		}
+	}
+	return nil
+}
+
+// knownBefore tells whether a node had joined when it was last seen: then it is down and not on its way.
+func (w *world) knownBefore(n *node) bool {
+	if n.seen {
+		return false
+	}
+	return slices.ContainsFunc(w.channel.Status.Nodes, func(s v1alpha1.ChannelNode) bool {
+		return s.Name == n.name && s.Height != nil
+	})
+}
+
+// limit keeps an event's note within what the API takes.
+func limit(s string) string {
+	const most = 900
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

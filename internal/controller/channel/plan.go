@@ -1,0 +1,204 @@
+package channel
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/fabric/channelconfig"
+	"heddle.dev/heddle/internal/kube"
+)
+
+// update is one config update to make.
+type update struct {
+	target channelconfig.Channel
+	// text says in words what it does.
+	text string
+	// removes tells that it takes a consenter or a member away.
+	removes bool
+}
+
+// joins are the nodes that have to join the channel now.
+func (w *world) joins() []*node {
+	var out []*node
+	for _, n := range w.nodes {
+		if n.seen && !n.joined && w.shallJoin(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// shallJoin tells whether a node belongs to the channel now.
+func (w *world) shallJoin(n *node) bool {
+	if n.deleting || w.genesis == nil {
+		return false
+	}
+	org := w.orgs[n.org]
+	if org == nil {
+		return false
+	}
+	if n.orderer {
+		if !slices.Contains(w.consenters, n.name) && !w.onLedger(n) {
+			return false
+		}
+		return w.ledger == nil || hasOrg(w.ledger.Channel.OrdererOrgs, org.MSPID)
+	}
+	if !slices.Contains(w.members, n.org) {
+		return false
+	}
+	return w.ledger == nil || hasOrg(w.ledger.Channel.ApplicationOrgs, org.MSPID)
+}
+
+func hasOrg(list []channelconfig.Organization, mspID string) bool {
+	return slices.ContainsFunc(list, func(o channelconfig.Organization) bool { return o.MSPID == mspID })
+}
+
+// leaves are orderers that are part of the channel without being wished or being a consenter: removed ones.
+func (w *world) leaves() []*node {
+	if w.ledger == nil {
+		return nil
+	}
+	var out []*node
+	for _, n := range w.nodes {
+		if n.orderer && n.seen && n.joined && !slices.Contains(w.consenters, n.name) && !w.onLedger(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// next is the config update to make now; nil if there is none to make. It returns an intent where one is due that has
+// to wait or that would be unsafe.
+func (w *world) next() (*update, error) {
+	if w.ledger == nil || len(w.verdict.ours) == 0 {
+		return nil, nil //nolint:nilnil // nothing to do is an answer
+	}
+	var plain []string
+	for _, key := range w.verdict.ours {
+		if !strings.HasPrefix(key, prefixConsenter) {
+			plain = append(plain, key)
+		}
+	}
+	if len(plain) > 0 {
+		return w.settingsUpdate(plain)
+	}
+	return w.consenterUpdate()
+}
+
+func (w *world) settingsUpdate(keys []string) (*update, error) {
+	u := &update{target: w.ledger.Channel.Clone()}
+	adopt(&u.target, w.wish, keys)
+	for _, o := range w.ledger.Channel.ApplicationOrgs {
+		u.removes = u.removes || !hasOrg(u.target.ApplicationOrgs, o.MSPID)
+	}
+	if len(u.target.ApplicationOrgs) == 0 {
+		return nil, kube.Stalled(v1alpha1.ReasonUnsafeChange, "The channel would have no member left: name one in spec.organizations")
+	}
+	changes := channelconfig.Diff(w.ledger.Channel, u.target)
+	if len(changes) == 0 {
+		return nil, nil //nolint:nilnil // differs in nothing that the ledger holds
+	}
+	texts := make([]string, 0, len(changes))
+	for _, c := range changes {
+		texts = append(texts, c.Text)
+	}
+	u.text = strings.Join(texts, "; ")
+	return u, nil
+}
+
+// consenterUpdate is the next change of one consenter, if the ordering service can bear it now.
+func (w *world) consenterUpdate() (*update, error) {
+	now := w.ledger.Channel
+	target, text, err := now.StepConsenters(w.allowedConsenters())
+	if err != nil {
+		return nil, fmt.Errorf("plan change of consenters: %w", err)
+	}
+	if text == "" {
+		return nil, nil //nolint:nilnil // nothing to do is an answer
+	}
+	if err := w.bears(now, target); err != nil {
+		return nil, err
+	}
+	w.endpointsAfter(&target)
+	return &update{target: target, text: text, removes: len(target.Consenters) < len(now.Consenters)}, nil
+}
+
+// allowedConsenters are those of the ledger, changed only where the spec asks for it: what was changed elsewhere stays.
+func (w *world) allowedConsenters() []channelconfig.Consenter {
+	ours := func(c channelconfig.Consenter) bool {
+		return slices.Contains(w.verdict.ours, prefixConsenter+c.Address().String())
+	}
+	find := func(list []channelconfig.Consenter, a channelconfig.Address) int {
+		return slices.IndexFunc(list, func(c channelconfig.Consenter) bool { return c.Address() == a })
+	}
+	var out []channelconfig.Consenter
+	for _, have := range w.ledger.Channel.Consenters {
+		i := find(w.wish.Consenters, have.Address())
+		switch {
+		case !ours(have):
+			out = append(out, have)
+		case i >= 0:
+			out = append(out, w.wish.Consenters[i])
+		}
+	}
+	for _, want := range w.wish.Consenters {
+		if ours(want) && find(w.ledger.Channel.Consenters, want.Address()) < 0 {
+			want.ID = 0
+			out = append(out, want)
+		}
+	}
+	return out
+}
+
+// bears tells whether the ordering service can bear the change of one consenter now.
+func (w *world) bears(now, target channelconfig.Channel) error {
+	highest := w.highest()
+	up := func(c channelconfig.Consenter) bool {
+		n := w.at(c.Address().String())
+		// A consenter of another site cannot be asked.
+		return n == nil || n.active(highest)
+	}
+	contains := func(list []channelconfig.Consenter, c channelconfig.Consenter) bool {
+		return slices.ContainsFunc(list, func(o channelconfig.Consenter) bool { return o.Address() == c.Address() })
+	}
+	var down []string
+	alive := 0
+	for _, c := range target.Consenters {
+		if up(c) {
+			alive++
+			continue
+		}
+		down = append(down, c.Host)
+		if !contains(now.Consenters, c) {
+			return kube.Waiting(v1alpha1.ReasonCatchingUp, 0, "Orderer %s has to catch up with the channel before it becomes a consenter", c.Host)
+		}
+	}
+	quorum := target.Consensus.Quorum(len(target.Consenters))
+	if alive < quorum {
+		return kube.Stalled(v1alpha1.ReasonUnsafeChange,
+			"After the change %d of %d consenters would be active and %d are needed: bring %s back first",
+			alive, len(target.Consenters), quorum, strings.Join(down, ", "))
+	}
+	if len(down) == 0 {
+		return nil
+	}
+	// Taking a dead consenter out is the way back to health and need not wait for other dead ones.
+	if len(target.Consenters) < len(now.Consenters) {
+		for _, c := range now.Consenters {
+			if !contains(target.Consenters, c) && !up(c) {
+				return nil
+			}
+		}
+	}
+	return kube.Waiting(v1alpha1.ReasonCatchingUp, 0,
+		"Consenters change one at a time and the next waits until all are active: %s not yet", verb(down))
+}
+
+func verb(names []string) string {
+	if len(names) == 1 {
+		return names[0] + " is"
+	}
+	return strings.Join(names, ", ") + " are"
+}

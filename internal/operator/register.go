@@ -9,6 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/network"
 	"heddle.dev/heddle/internal/specs"
 )
@@ -20,6 +21,13 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 		<-ctx.Done()
 		nodes.Close()
 	}()
+	channels := channel.New(channel.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("heddle"),
+		Nodes: nodes, Namespaced: len(cfg.Namespaces) > 0,
+	})
+	if err := channels.Register(mgr); err != nil {
+		return fmt.Errorf("add controller of channels: %w", err)
+	}
 	if len(cfg.Namespaces) == 0 {
 		r := network.New(network.Options{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("heddle"),

@@ -1,0 +1,306 @@
+// Package podless runs the nodes of a network's namespace as bare processes, for tests of controllers that have a real
+// API server but no kubelet. Each node gets a loopback address of its own and is found by the very name that stands in
+// channel configurations, so that controllers and nodes behave as in pods; the objects, Secrets and ConfigMaps that
+// other controllers would make are written by the test through this package.
+package podless
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/fabric/nodeenv"
+	"heddle.dev/heddle/internal/pki"
+	"heddle.dev/heddle/internal/specs"
+	"heddle.dev/heddle/test/bare"
+)
+
+const leafLife = 12 * time.Hour
+
+// Namespace is a network's namespace with its nodes.
+type Namespace struct {
+	// Name of the namespace.
+	Name string
+	// Orgs by name.
+	Orgs map[string]*bare.Org
+
+	t        testing.TB
+	client   client.Client
+	programs bare.Programs
+	dir      string
+	prefix   string
+
+	mu    sync.Mutex
+	hosts map[string]string
+	procs map[string]*exec.Cmd
+}
+
+// New makes a namespace, or skips the test where real nodes cannot run.
+func New(t testing.TB, c client.Client, name string) *Namespace {
+	t.Helper()
+	n := &Namespace{
+		Name: name, Orgs: map[string]*bare.Org{}, t: t, client: c, programs: bare.Require(t), dir: t.TempDir(),
+		prefix: fmt.Sprintf("127.%d.%d.", 2+rand.IntN(250), 1+rand.IntN(250)),
+		hosts:  map[string]string{}, procs: map[string]*exec.Cmd{},
+	}
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("needs the right to make mount namespaces (root): %v: %s", err, out)
+	}
+	n.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelNetwork: name}}})
+	n.writeBuilder()
+	t.Cleanup(n.close)
+	return n
+}
+
+func (n *Namespace) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.procs {
+		_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
+		_ = p.Wait()
+	}
+	if !n.t.Failed() {
+		return
+	}
+	logs, _ := filepath.Glob(filepath.Join(n.dir, "*.log"))
+	for _, l := range logs {
+		text, err := os.ReadFile(l)
+		if err == nil {
+			n.t.Logf("%s ends in:\n%s", filepath.Base(l), text[max(0, len(text)-3000):])
+		}
+	}
+}
+
+// Dial opens connections as the cluster's network would: by the names of Services.
+func (n *Namespace) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	ip, ok := n.hosts[host]
+	n.mu.Unlock()
+	if !ok {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(ip, port))
+}
+
+// host gives a name an address.
+func (n *Namespace) host(name string) string {
+	full := specs.Host(name, n.Name)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ip, ok := n.hosts[full]; ok {
+		return ip
+	}
+	ip := n.prefix + fmt.Sprint(len(n.hosts)+1)
+	n.hosts[full] = ip
+	var text strings.Builder
+	text.WriteString("127.0.0.1 localhost\n")
+	for _, h := range slices.Sorted(maps.Keys(n.hosts)) {
+		fmt.Fprintf(&text, "%s %s\n", n.hosts[h], h)
+	}
+	n.must(os.WriteFile(filepath.Join(n.dir, "hosts"), []byte(text.String()), 0o600))
+	return ip
+}
+
+// AddOrg makes an Organization with its issuers, administrator and public material, as its controller would.
+func (n *Namespace) AddOrg(name, mspID string) *bare.Org {
+	n.t.Helper()
+	o, err := bare.NewOrg(name)
+	n.must(err)
+	o.MSPID = mspID
+	n.Orgs[name] = o
+	admin := n.issue(o, "admin", pki.RoleAdmin, nil)
+	n.create(n.secret(specs.AdminSecret(name), map[string][]byte{specs.KeyCert: admin.sign, specs.KeyKey: admin.key}))
+	tlsKey, err := pki.EncodeKey(o.TLSOps.Key)
+	n.must(err)
+	signKey, err := pki.EncodeKey(o.Ops.Key)
+	n.must(err)
+	n.create(n.secret(specs.OpsSecret(name), map[string][]byte{
+		specs.KeySignCert: pki.EncodeCerts(o.Ops.Cert), specs.KeySignKey: signKey,
+		specs.KeyTLSCert: pki.EncodeCerts(o.TLSOps.Cert), specs.KeyTLSKey: tlsKey,
+	}))
+	join := func(blocks [][]byte) string { return string(slices.Concat(blocks...)) }
+	n.create(&corev1.ConfigMap{ObjectMeta: n.meta(specs.MSPConfigMap(name)), Data: map[string]string{
+		specs.KeyMSPID: mspID, specs.KeyCACerts: join(o.Material.CACerts), specs.KeyIntermediates: join(o.Material.IntermediateCerts),
+		specs.KeyTLSCACerts: join(o.Material.TLSCACerts), specs.KeyTLSIntermediates: join(o.Material.TLSIntermediates),
+		specs.KeyTLSRoots: string(o.TLSRoots()),
+	}})
+	n.create(&v1alpha1.Organization{ObjectMeta: n.meta(name), Spec: v1alpha1.OrganizationSpec{MSPID: mspID}})
+	return o
+}
+
+// AddOrderer makes an Orderer with its certificates and starts it.
+func (n *Namespace) AddOrderer(name, org string) {
+	n.t.Helper()
+	n.nodeSecret(name, org, pki.RoleOrderer)
+	n.create(&v1alpha1.Orderer{ObjectMeta: n.meta(name), Spec: v1alpha1.OrdererSpec{Organization: org}})
+	n.Start(name)
+}
+
+// AddPeer makes a Peer with its certificates and starts it.
+func (n *Namespace) AddPeer(name, org string) {
+	n.t.Helper()
+	n.nodeSecret(name, org, pki.RolePeer)
+	n.create(&v1alpha1.Peer{ObjectMeta: n.meta(name), Spec: v1alpha1.PeerSpec{Organization: org}})
+	n.Start(name)
+}
+
+// Start starts a node that was added before.
+func (n *Namespace) Start(name string) {
+	n.t.Helper()
+	ip, dir := n.host(name), filepath.Join(n.dir, name)
+	org := n.orgOf(name)
+	tls := nodeenv.TLS{Cert: dir + "/tls/tls.crt", Key: dir + "/tls/tls.key", Roots: dir + "/tls/ca.crt"}
+	address := specs.Address(name, n.Name, v1alpha1.PortPeer)
+	if strings.HasPrefix(name, "orderer") {
+		n.run(name, nodeenv.Strings(nodeenv.Orderer(nodeenv.OrdererConfig{
+			MSPID: org.MSPID, ListenHost: ip, ListenPort: "7050", AdminListen: ip + ":7053", OperationsListen: ip + ":9443",
+			ConfigPath: n.programs.Config, MSPPath: dir + "/msp", DataPath: dir + "/data", TLS: tls,
+		})), n.programs.Orderer())
+		return
+	}
+	n.run(name, nodeenv.Strings(nodeenv.Peer(nodeenv.PeerConfig{
+		ID: name, MSPID: org.MSPID, Address: address, Listen: ip + ":7051",
+		ChaincodeListen: ip + ":7052", ChaincodeAddress: specs.Address(name, n.Name, v1alpha1.PortPeerChaincode), OperationsListen: ip + ":9443",
+		ConfigPath: n.programs.Config, MSPPath: dir + "/msp", DataPath: dir + "/data", TLS: tls,
+		Builders: []nodeenv.Builder{{Name: "ccaas", Path: filepath.Join(n.dir, "builder")}},
+	})), n.programs.Peer(), "node", "start")
+}
+
+// RunContract runs a contract's program where the Service of a Chaincode would be.
+func (n *Namespace) RunContract(chaincode, program, packageID string) {
+	n.t.Helper()
+	name := specs.ChaincodeName(chaincode)
+	n.run(name, []string{"CHAINCODE_SERVER_ADDRESS=" + n.host(name) + ":9999", "CHAINCODE_ID=" + packageID}, program)
+}
+
+// Kill ends a node or a contract at once; its data stays.
+func (n *Namespace) Kill(name string) {
+	n.mu.Lock()
+	p := n.procs[name]
+	delete(n.procs, name)
+	n.mu.Unlock()
+	if p != nil {
+		_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
+		_ = p.Wait()
+	}
+}
+
+// run starts a program that sees the network's names.
+func (n *Namespace) run(name string, env []string, program string, args ...string) {
+	n.t.Helper()
+	log, err := os.OpenFile(filepath.Join(n.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	n.must(err)
+	defer log.Close() //nolint:errcheck // the child has its own handle
+	script := `mount --bind "$0" /etc/hosts && exec "$@"`
+	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, filepath.Join(n.dir, "hosts"), program}, args...)...) //nolint:gosec // the test's own programs
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir}, env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	n.must(cmd.Start())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.procs[name] = cmd
+}
+
+func (n *Namespace) orgOf(node string) *bare.Org {
+	for name, o := range n.Orgs {
+		if strings.HasSuffix(node, "-"+name) {
+			return o
+		}
+	}
+	n.t.Fatalf("node %s belongs to no organisation", node)
+	return nil
+}
+
+type leaf struct{ key, sign, chain []byte }
+
+func (n *Namespace) issue(o *bare.Org, name string, role pki.Role, sans []string) leaf {
+	n.t.Helper()
+	key, err := pki.NewKey()
+	n.must(err)
+	now := time.Now()
+	sign, err := o.Ops.Enrol(pki.EnrolRequest{CommonName: name, Role: role, Public: key.Public(), Lifetime: leafLife, Now: now})
+	n.must(err)
+	served, err := o.TLSOps.IssueTLS(pki.TLSRequest{CommonName: name, SANs: sans, Public: key.Public(), Lifetime: leafLife, Now: now})
+	n.must(err)
+	text, err := pki.EncodeKey(key)
+	n.must(err)
+	return leaf{key: text, sign: pki.EncodeCerts(sign), chain: pki.EncodeCerts(append([]*x509.Certificate{served}, o.TLSOps.Chain()...)...)}
+}
+
+// nodeSecret makes a node's key and certificates, in its Secret and in the files that its process reads.
+func (n *Namespace) nodeSecret(name, org string, role pki.Role) {
+	n.t.Helper()
+	o := n.Orgs[org]
+	l := n.issue(o, name, role, pki.NodeSANs(name, n.Name))
+	n.create(n.secret(name, map[string][]byte{
+		specs.KeyCert: l.sign, specs.KeyKey: l.key,
+		specs.KeyNodeTLSCert: l.chain, specs.KeyNodeTLSKey: l.key, specs.KeyNodeTLSRoots: o.TLSRoots(),
+	}))
+	files := map[string][]byte{
+		"msp/signcerts/cert.pem": l.sign, "msp/keystore/key.pem": l.key,
+		"tls/tls.crt": l.chain, "tls/tls.key": l.key, "tls/ca.crt": o.TLSRoots(),
+	}
+	for path, content := range o.Material.Files() {
+		files["msp/"+path] = content
+	}
+	for path, content := range files {
+		full := filepath.Join(n.dir, name, filepath.FromSlash(path))
+		n.must(os.MkdirAll(filepath.Dir(full), 0o700))
+		n.must(os.WriteFile(full, content, 0o600))
+	}
+}
+
+// builder is the least that serves contracts as a service.
+func (n *Namespace) writeBuilder() {
+	for name, script := range map[string]string{
+		"detect":  `grep -q ccaas "$2/metadata.json"`,
+		"build":   `cp -r "$1/." "$3/"`,
+		"release": `mkdir -p "$2/chaincode/server" && cp "$1/connection.json" "$2/chaincode/server/"`,
+	} {
+		path := filepath.Join(n.dir, "builder", "bin", name)
+		n.must(os.MkdirAll(filepath.Dir(path), 0o700))
+		n.must(os.WriteFile(path, []byte("#!/bin/sh\nset -e\n"+script+"\n"), 0o700)) //nolint:gosec // a program has to be executable
+	}
+}
+
+func (n *Namespace) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: n.Name, Name: name, Labels: map[string]string{v1alpha1.LabelNetwork: n.Name}}
+}
+
+func (n *Namespace) secret(name string, data map[string][]byte) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: n.meta(name), Data: data}
+}
+
+func (n *Namespace) create(obj client.Object) {
+	n.t.Helper()
+	n.must(n.client.Create(context.WithoutCancel(n.t.Context()), obj))
+}
+
+func (n *Namespace) must(err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}

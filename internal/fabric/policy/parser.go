@@ -16,12 +16,39 @@ const maxDepth = 32
 
 var errTooDeep = fmt.Errorf("rules are nested more than %d deep", maxDepth)
 
+// node is a rule before its principals are numbered: a gate, or a principal if
+// it has no parts.
+type node struct {
+	needed    int
+	parts     []*node
+	principal *mspproto.MSPPrincipal
+}
+
+// policy numbers principals as Fabric's own tools do: within a gate the gates
+// come first, and a principal is written down anew each time. It has no meaning, but contracts
+// are approved by comparing bytes, also with organisations that use other tools.
+func (n *node) policy(identities *[]*mspproto.MSPPrincipal) *cb.SignaturePolicy {
+	if n.principal != nil {
+		*identities = append(*identities, n.principal)
+		return &cb.SignaturePolicy{Type: &cb.SignaturePolicy_SignedBy{SignedBy: int32(len(*identities) - 1)}} //nolint:gosec // bounded by the rule's length
+	}
+	rules := make([]*cb.SignaturePolicy, len(n.parts))
+	for _, gates := range []bool{true, false} {
+		for i, part := range n.parts {
+			if (part.principal == nil) == gates {
+				rules[i] = part.policy(identities)
+			}
+		}
+	}
+	return &cb.SignaturePolicy{Type: &cb.SignaturePolicy_NOutOf_{
+		NOutOf: &cb.SignaturePolicy_NOutOf{N: int32(n.needed), Rules: rules}, //nolint:gosec // at most len(rules)
+	}}
+}
+
 // parser reads one rule from left to right.
 type parser struct {
-	text       string
-	at         int
-	identities []*mspproto.MSPPrincipal
-	seen       map[string]int32
+	text string
+	at   int
 }
 
 func (p *parser) peek() byte {
@@ -42,7 +69,7 @@ func (p *parser) expect(c byte) error {
 	return nil
 }
 
-func (p *parser) rule(depth int) (*cb.SignaturePolicy, error) {
+func (p *parser) rule(depth int) (*node, error) {
 	if depth > maxDepth {
 		return nil, errTooDeep
 	}
@@ -52,7 +79,7 @@ func (p *parser) rule(depth int) (*cb.SignaturePolicy, error) {
 	return p.gate(depth)
 }
 
-func (p *parser) gate(depth int) (*cb.SignaturePolicy, error) {
+func (p *parser) gate(depth int) (*node, error) {
 	word := p.word()
 	if err := p.expect('('); err != nil {
 		return nil, err
@@ -74,31 +101,29 @@ func (p *parser) gate(depth int) (*cb.SignaturePolicy, error) {
 	default:
 		return nil, fmt.Errorf("%q is none of AND, OR, OutOf", word)
 	}
-	rules, err := p.rules(depth)
+	parts, err := p.parts(depth)
 	if err != nil {
 		return nil, err
 	}
 	if needed == 0 {
-		needed = len(rules)
+		needed = len(parts)
 	}
-	if needed > len(rules) {
-		return nil, fmt.Errorf("OutOf wants %d of %d rules", needed, len(rules))
+	if needed > len(parts) {
+		return nil, fmt.Errorf("OutOf wants %d of %d rules", needed, len(parts))
 	}
-	return &cb.SignaturePolicy{Type: &cb.SignaturePolicy_NOutOf_{
-		NOutOf: &cb.SignaturePolicy_NOutOf{N: int32(needed), Rules: rules}, //nolint:gosec // at most len(rules)
-	}}, nil
+	return &node{needed: needed, parts: parts}, nil
 }
 
-func (p *parser) rules(depth int) ([]*cb.SignaturePolicy, error) {
-	var rules []*cb.SignaturePolicy
+func (p *parser) parts(depth int) ([]*node, error) {
+	var parts []*node
 	for {
-		rule, err := p.rule(depth + 1)
+		part, err := p.rule(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		rules = append(rules, rule)
+		parts = append(parts, part)
 		if p.peek() != ',' {
-			return rules, p.expect(')')
+			return parts, p.expect(')')
 		}
 		p.at++
 	}
@@ -117,7 +142,7 @@ func (p *parser) word() string {
 	return p.text[start:p.at]
 }
 
-func (p *parser) principal(quote byte) (*cb.SignaturePolicy, error) {
+func (p *parser) principal(quote byte) (*node, error) {
 	p.at++
 	end := strings.IndexByte(p.text[p.at:], quote)
 	if end < 0 {
@@ -133,18 +158,9 @@ func (p *parser) principal(quote byte) (*cb.SignaturePolicy, error) {
 	if !ok {
 		return nil, fmt.Errorf("principal %q: the role is none of member, admin, client, peer, orderer", name)
 	}
-	index, known := p.seen[name]
-	if !known {
-		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(&mspproto.MSPRole{MspIdentifier: name[:dot], Role: role})
-		if err != nil {
-			return nil, fmt.Errorf("principal %q: %w", name, err)
-		}
-		if p.seen == nil {
-			p.seen = map[string]int32{}
-		}
-		index = int32(len(p.identities)) //nolint:gosec // bounded by the text's length
-		p.seen[name] = index
-		p.identities = append(p.identities, &mspproto.MSPPrincipal{PrincipalClassification: mspproto.MSPPrincipal_ROLE, Principal: raw})
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(&mspproto.MSPRole{MspIdentifier: name[:dot], Role: role})
+	if err != nil {
+		return nil, fmt.Errorf("principal %q: %w", name, err)
 	}
-	return &cb.SignaturePolicy{Type: &cb.SignaturePolicy_SignedBy{SignedBy: index}}, nil
+	return &node{principal: &mspproto.MSPPrincipal{PrincipalClassification: mspproto.MSPPrincipal_ROLE, Principal: raw}}, nil
 }

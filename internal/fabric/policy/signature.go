@@ -28,7 +28,9 @@ func Signature(rule string) (*cb.SignaturePolicyEnvelope, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse signature policy %q: %w", rule, err)
 	}
-	return &cb.SignaturePolicyEnvelope{Rule: root, Identities: p.identities}, nil
+	envelope := &cb.SignaturePolicyEnvelope{}
+	envelope.Rule = root.policy(&envelope.Identities)
+	return envelope, nil
 }
 
 // Format writes a signature policy in the notation that Signature reads. A

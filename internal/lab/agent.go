@@ -7,11 +7,15 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"heddle.dev/heddle/internal/lab/storage"
 )
 
 const fieldOwner = "heddle-lab"
@@ -44,7 +48,8 @@ func runAgent(ctx context.Context, p *Plan, node string, log *slog.Logger) error
 		}
 	}
 	log.Info("site objects applied")
-	return runStorage(ctx, config, s.volumes())
+	ctx = ctrllog.IntoContext(ctx, logr.FromSlogHandler(log.Handler()))
+	return storage.Run(ctx, config, s.volumes())
 }
 
 func adminConfig(s *SitePlan) (*rest.Config, error) {
@@ -66,10 +71,4 @@ func apply(ctx context.Context, cl client.Client, o client.Object) error {
 	}
 	target := o.DeepCopyObject().(client.Object)
 	return cl.Patch(ctx, target, client.RawPatch(types.ApplyPatchType, raw), client.ForceOwnership, client.FieldOwner(fieldOwner))
-}
-
-// runStorage serves the lab's StorageClass until the context ends.
-func runStorage(ctx context.Context, _ *rest.Config, _ string) error {
-	<-ctx.Done()
-	return nil
 }

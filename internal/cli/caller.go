@@ -74,7 +74,9 @@ func (c *cluster) gatewayFor(ctx context.Context, f *txFlags, network, org strin
 	if !f.inCluster {
 		g.tunnel, err = tunnel.Open(ctx, tunnel.Options{
 			Config: c.config, Namespace: network, Remote: v1alpha1.PortPeer,
-			Pod: func(ctx context.Context) (string, error) { return c.podOf(ctx, network, v1alpha1.ComponentPeer, peer.Name) },
+			Pod: func(ctx context.Context) (string, error) {
+				return c.podOf(ctx, network, v1alpha1.ComponentPeer, peer.Name)
+			},
 		})
 		if err != nil {
 			return nil, err

@@ -142,6 +142,7 @@ func (a *app) commands() []*cobra.Command {
 		newLabCommand(a),
 		a.networkCommand(),
 		a.statusCommand(),
+		a.doctorCommand(),
 		a.txCommand(),
 		a.identityCommand(),
 		a.exportCommand(),

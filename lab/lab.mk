@@ -5,8 +5,8 @@ LAB_VERSION := -X k8s.io/component-base/version.gitVersion=v1.36.3 \
 LAB_SOURCES := $(wildcard lab/*/*.go lab/go.mod lab/go.sum)
 LAB_PROGRAMS := out/bin/kube out/bin/coredns out/bin/pause out/bin/testbox
 
-.PHONY: lab
-lab: $(LAB_PROGRAMS) ## build the programs of the lab
+.PHONY: _lab
+_lab: $(LAB_PROGRAMS)
 
 $(LAB_PROGRAMS) &: $(LAB_SOURCES)
 	mkdir -p out/bin

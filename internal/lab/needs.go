@@ -49,7 +49,7 @@ func checkNeeds(libexec string) error {
 	}
 	for _, name := range append([]string{"kube"}, baseImages...) {
 		if _, err := os.Stat(filepath.Join(libexec, name)); err != nil {
-			return fmt.Errorf("%w: no %q in %s: build it with \"make lab\", or set HEDDLE_LIBEXEC to the folder that has it",
+			return fmt.Errorf("%w: no %q in %s: build it with \"make images\", or set HEDDLE_LIBEXEC to the folder that has it",
 				ErrNeeds, name, libexec)
 		}
 	}

@@ -1,0 +1,117 @@
+# What people run. Helpers start with an underscore; figures and names are settings on the command line.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := _help
+MAKEFLAGS += --no-print-directory
+
+# Fixed for every build: other flags would make other images, and miss the build cache.
+export GOFLAGS := -buildvcs=false
+export GOTOOLCHAIN := local
+export CGO_ENABLED := 0
+
+VERSION    ?= dev
+FABRIC_BIN ?= $(HOME)/.cache/heddle/fabric/bin
+RUN        ?=
+NAME       ?=
+FUZZTIME   ?= 60s
+export FABRIC_BIN
+
+# Tools and modules with a version of their own: the one place.
+GOLANGCI_LINT_VERSION  := v2.15.0
+CONTROLLER_GEN_VERSION := v0.21.0
+FABRIC_VERSION         := 3.1.5
+FABRIC_CA_VERSION      := 1.5.15
+
+BIN   := $(CURDIR)/out/bin
+TOOLS := $(CURDIR)/.tools
+GO_BUILD := go build -trimpath -ldflags '-s -w -X heddle.dev/heddle/internal/version.Version=$(VERSION)'
+
+.PHONY: _help
+_help:
+	@echo 'make demo            a Fabric network on this machine, and a transaction on it'
+	@echo 'make demo-down       take it away again'
+	@echo 'make test            what has to pass: lint, verify, tests, one end-to-end test, fuzzers 5 s each'
+	@echo 'make e2e RUN=…       end-to-end tests: a shard, a pattern, or all without RUN'
+	@echo 'make fuzz            every fuzzer for FUZZTIME (60s)'
+	@echo 'make bench NAME=…    a bench: deploy, throughput, recovery, footprint'
+	@echo 'make lint            formatting and linters'
+	@echo 'make verify          generated files are current'
+	@echo 'make images          programs and image archives, in out/'
+
+.PHONY: demo demo-down
+demo: _deps images
+	$(BIN)/heddle up --images out/images
+
+demo-down: $(BIN)/heddle
+	$(BIN)/heddle down
+
+.PHONY: test e2e fuzz bench
+test:
+	@tools/test
+
+e2e: _deps images
+	HEDDLE_LIBEXEC=$(BIN) HEDDLE_E2E_RUN='$(RUN)' go test -count=1 -v -timeout 240m ./test/e2e/...
+
+fuzz:
+	@tools/fuzz $(FUZZTIME)
+
+bench: _deps images
+	@test -n '$(NAME)' || { echo 'name a bench: make bench NAME=deploy'; exit 2; }
+	@mkdir -p out/bench
+	HEDDLE_LIBEXEC=$(BIN) go run ./test/bench $(NAME)
+
+.PHONY: lint verify
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(BIN)/kal
+	$< run ./...
+	$(BIN)/kal ./api/...
+	cd samples/contracts/asset-go && $< run --config $(CURDIR)/.golangci.yml ./...
+
+# Generated files are made anew; one that comes out different was not current.
+verify: $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)
+	@before=$$(cat api/*/zz_generated* config/crd/* | sha256sum); \
+	$< object paths=./api/...; \
+	$< crd paths=./api/... output:crd:dir=config/crd; \
+	[ "$$before" = "$$(cat api/*/zz_generated* config/crd/* | sha256sum)" ] || \
+		{ git status --short -- api config; echo 'Generated files were not current. They are now: look at them and commit them.'; exit 1; }
+	@echo 'generated files are current'
+
+.PHONY: images
+images: _build _lab $(BIN)/fabric-ca-server $(BIN)/fabric-ca-client
+	$(BIN)/mkimages -out out/images -bin $(BIN) -fabric-bin '$(FABRIC_BIN)' -version '$(VERSION)' \
+		-fabric-version $(FABRIC_VERSION) -ca-version $(FABRIC_CA_VERSION)
+
+# The go command knows what is out of date, so it is asked each time.
+.PHONY: _build
+_build:
+	@mkdir -p $(BIN)
+	$(GO_BUILD) -o $(BIN)/ ./cmd/... ./tools/mkimages
+	cd samples/contracts/asset-go && $(GO_BUILD) -o $(BIN)/asset-go .
+
+$(BIN)/heddle: _build
+
+$(BIN)/kal: $(wildcard tools/kal/*.go tools/kal/*.yaml tools/kal/go.*)
+	@mkdir -p $(BIN)
+	cd tools/kal && $(GO_BUILD) -o $@ .
+
+# SQLite is C: the one place with cgo. The result is static all the same.
+$(BIN)/fabric-ca-server $(BIN)/fabric-ca-client &: fabricca/go.mod fabricca/go.sum
+	@mkdir -p $(BIN)
+	cd fabricca && CGO_ENABLED=1 go build -trimpath -tags 'sqlite_omit_load_extension netgo osusergo' \
+		-ldflags '-s -w -linkmode external -extldflags "-static"' -o $(BIN)/ \
+		github.com/hyperledger/fabric-ca/cmd/fabric-ca-server github.com/hyperledger/fabric-ca/cmd/fabric-ca-client
+	@touch $(BIN)/fabric-ca-server $(BIN)/fabric-ca-client
+
+include lab/lab.mk
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+$(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION):
+	GOBIN=$(TOOLS) go install sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION)
+	mv $(TOOLS)/controller-gen $@
+
+# Debian packages of the lab, and a C compiler for fabric-ca.
+.PHONY: _deps
+_deps:
+	@tools/deps

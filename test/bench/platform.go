@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/fabric/channelconfig"
+	"heddle.dev/heddle/internal/fabric/nodeenv"
+	"heddle.dev/heddle/test/load"
+)
+
+const manifests = `
+apiVersion: heddle.dev/v1alpha1
+kind: Network
+metadata: {name: %[1]s}
+spec:
+  deletionPolicy: Delete
+  organizations:
+  - {name: ord, mspID: ordMSP, orderers: {count: %[2]d}, ca: {mode: None}}
+  - {name: banka, mspID: bankaMSP, peers: {count: 1}, ca: {mode: None}}
+  - {name: bankb, mspID: bankbMSP, peers: {count: %[3]d}, ca: {mode: None}}
+  channels:
+  - name: demo
+    batch: {timeoutMilliseconds: 100, maxMessageCount: 100}
+`
+
+const contractManifest = `
+---
+apiVersion: heddle.dev/v1alpha1
+kind: Chaincode
+metadata: {name: asset, namespace: %[1]s}
+spec: {channel: demo, chaincodeName: asset, image: "heddle.dev/asset-go:dev"}
+`
+
+// platform is the network as Heddle runs it.
+type platform struct {
+	name    string
+	clients []*load.Client
+	close   func()
+}
+
+// upPlatform applies the network and its contract and returns when its first transaction is committed.
+func (b *bench) upPlatform(ctx context.Context, name string) (*platform, error) {
+	p := &platform{name: name, close: func() {}}
+	if err := b.Apply(ctx, fmt.Sprintf(manifests, name, orderers, 1)); err != nil {
+		return nil, err
+	}
+	// A contract needs its namespace, which the operator makes.
+	err := retry(ctx, func(ctx context.Context) error { return b.Apply(ctx, fmt.Sprintf(contractManifest, name)) })
+	if err != nil {
+		return nil, err
+	}
+	err = retry(ctx, func(ctx context.Context) error {
+		clients, closeAll, err := b.Clients(ctx, name, channelName, contractName)
+		if err != nil {
+			return err
+		}
+		if len(clients) < 2 {
+			closeAll()
+			return errors.New("not all peers are there")
+		}
+		p.clients, p.close = clients, closeAll
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, firstTx(ctx, p.clients[0])
+}
+
+// downPlatform deletes the network with all its data and waits until it is gone.
+func (b *bench) downPlatform(ctx context.Context, p *platform) error {
+	p.close()
+	return b.Remove(ctx, &v1alpha1.Network{ObjectMeta: metav1.ObjectMeta{Name: p.name}})
+}
+
+// settings are the fingerprint of what the network's nodes and channel run with.
+func (b *bench) settings(ctx context.Context, p *platform) (string, error) {
+	var list appsv1.DeploymentList
+	if err := b.List(ctx, &list, client.InNamespace(p.name)); err != nil {
+		return "", err
+	}
+	var env [][]nodeenv.Var
+	for i := range list.Items {
+		d := &list.Items[i]
+		if c := d.Labels[v1alpha1.LabelComponent]; c != v1alpha1.ComponentPeer && c != v1alpha1.ComponentOrderer {
+			continue
+		}
+		env = append(env, variables(d.Spec.Template.Spec.Containers[0].Env))
+	}
+	genesis, err := p.clients[0].Block(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	c, err := channelconfig.Read(genesis)
+	if err != nil {
+		return "", err
+	}
+	return fingerprint(env, c.Channel)
+}
+
+func variables(env []corev1.EnvVar) []nodeenv.Var {
+	var out []nodeenv.Var
+	for _, e := range env {
+		out = append(out, nodeenv.Var{Name: e.Name, Value: e.Value})
+	}
+	return out
+}

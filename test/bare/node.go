@@ -154,6 +154,14 @@ func (n *Node) SetLeaf(leaf Leaf) error {
 	return n.Org.write(n.dir, leaf)
 }
 
+// Health waits also for the participation API.
+func (o *Orderer) Health(ctx context.Context) error {
+	if err := o.Node.Health(ctx); err != nil {
+		return err
+	}
+	return o.listening(ctx, o.Admin)
+}
+
 // Participation is the orderer's API to join and leave channels.
 func (o *Orderer) Participation() (*admin.Participation, error) {
 	return admin.NewParticipation(admin.Target{Address: o.Admin, Roots: o.Org.TLSRoots(), Certificate: o.Org.AdminTLS})

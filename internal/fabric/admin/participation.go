@@ -129,7 +129,9 @@ func (p *Participation) Join(ctx context.Context, config *cb.Block) (ChannelInfo
 }
 
 // Remove takes the channel off the orderer, with all of its blocks, or fails
-// with ErrChannelNotFound.
+// with ErrChannelNotFound. The orderer goes on at it after the answer: Info
+// shows when the channel is gone, and until then Remove fails with
+// ErrChannelBusy.
 func (p *Participation) Remove(ctx context.Context, channelID string) error {
 	if err := p.call(ctx, http.MethodDelete, "/"+url.PathEscape(channelID), nil, nil); err != nil {
 		return fmt.Errorf("remove channel %q from %s: %w", channelID, p.address, err)

@@ -23,33 +23,9 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 )
 
-// Kill sends SIGKILL to every process of a container. It needs a lab: there the processes are this machine's.
+// Kill sends SIGKILL to every process of a container; see Signal.
 func (c *Cluster) Kill(pod *corev1.Pod, container string) error {
-	if c.Lab == nil {
-		return fmt.Errorf("%w: killing processes needs a lab", ErrUnavailable)
-	}
-	id := ""
-	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if s.Name == container {
-			_, id, _ = strings.Cut(s.ContainerID, "://")
-		}
-	}
-	if id == "" {
-		return fmt.Errorf("kill container %q of pod %q: it does not run", container, pod.Name)
-	}
-	pids, err := processesOf(id)
-	if err != nil {
-		return err
-	}
-	if len(pids) == 0 {
-		return fmt.Errorf("kill container %q of pod %q: no process is in its control group", container, pod.Name)
-	}
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("kill container %q of pod %q: %w", container, pod.Name, err)
-		}
-	}
-	return nil
+	return c.Signal(pod, container, syscall.SIGKILL)
 }
 
 // processesOf finds the processes in a container's control group.
@@ -235,4 +211,33 @@ func (c *Cluster) Uncordon(ctx context.Context, node string) error {
 	patch := client.MergeFrom(n.DeepCopy())
 	n.Spec.Unschedulable = false
 	return c.Patch(ctx, &n, patch)
+}
+
+// Signal sends a signal to every process of a container, such as SIGSTOP and SIGCONT. It needs a lab.
+func (c *Cluster) Signal(pod *corev1.Pod, container string, sig syscall.Signal) error {
+	if c.Lab == nil {
+		return fmt.Errorf("%w: signalling processes needs a lab", ErrUnavailable)
+	}
+	id := ""
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if s.Name == container {
+			_, id, _ = strings.Cut(s.ContainerID, "://")
+		}
+	}
+	if id == "" {
+		return fmt.Errorf("signal container %q of pod %q: it does not run", container, pod.Name)
+	}
+	pids, err := processesOf(id)
+	if err != nil {
+		return err
+	}
+	if len(pids) == 0 {
+		return fmt.Errorf("signal container %q of pod %q: no process is in its control group", container, pod.Name)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("signal container %q of pod %q: %w", container, pod.Name, err)
+		}
+	}
+	return nil
 }

@@ -170,6 +170,17 @@ func (c *Cluster) Heddle(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
+// Kubectl runs the lab's kubectl, or the one that the path finds, and returns what it printed.
+func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "kubectl", args...)
+	if c.Site != nil {
+		cmd = c.Site.Kubectl(ctx, args...)
+	}
+	cmd.Env = append(slices.Clip(os.Environ()), "KUBECONFIG="+c.Kubeconfig)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // Close takes the lab away; a cluster that is not ours stays.
 func (c *Cluster) Close(ctx context.Context) error {
 	c.tunnels.close()

@@ -161,3 +161,40 @@ func Describe(obj Object) string {
 func what(obj client.Object) string {
 	return fmt.Sprintf("%T %s", obj, client.ObjectKeyFromObject(obj))
 }
+
+// WaitRefused waits until the operator says what is wrong with an object: Stalled, or waiting for something that a
+// person has to make. What it says must have stood for a while, so that a passing state is not taken for it.
+func (c *Cluster) WaitRefused(ctx context.Context, obj Object) (reason, message string, err error) {
+	refusal := func() *metav1.Condition {
+		if s := meta.FindStatusCondition(*obj.GetConditions(), v1alpha1.ConditionStalled); s != nil && s.Status == metav1.ConditionTrue {
+			return s
+		}
+		s := meta.FindStatusCondition(*obj.GetConditions(), v1alpha1.ConditionReady)
+		if s != nil && s.Status == metav1.ConditionFalse && s.Reason == v1alpha1.ReasonWaitingForDependency {
+			return s
+		}
+		return nil
+	}
+	for {
+		if err := c.Until(ctx, obj, func() bool { return refusal() != nil }); err != nil {
+			return "", "", err
+		}
+		said := *refusal()
+		timer := time.NewTimer(steady)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return "", "", context.Cause(ctx)
+		}
+		if err := c.Get(ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
+			return "", "", err
+		}
+		if now := refusal(); now != nil && now.Message == said.Message && now.Reason == said.Reason {
+			return said.Reason, said.Message, nil
+		}
+	}
+}
+
+// steady is how long a refusal must stand.
+const steady = 3 * time.Second

@@ -1,0 +1,43 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"heddle.dev/heddle/internal/image"
+)
+
+// LoadProgram compiles a main package of this module, makes an image with it and puts that on the lab's nodes.
+func (c *Cluster) LoadProgram(ctx context.Context, folder, ref string) error {
+	if c.Site == nil {
+		return fmt.Errorf("%w: loading an image needs a lab", ErrUnavailable)
+	}
+	tmp, err := os.MkdirTemp("", "heddle-e2e-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	program := filepath.Join(tmp, filepath.Base(folder))
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./"+folder) //nolint:gosec // our own source
+	build.Dir = c.root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("compile %q: %w\n%s", folder, err, out)
+	}
+	spec, err := image.ProgramSpec(program)
+	if err != nil {
+		return err
+	}
+	img, err := image.Build(spec)
+	if err != nil {
+		return fmt.Errorf("make image %q: %w", ref, err)
+	}
+	archive := filepath.Join(tmp, "image.tar")
+	if err := image.WriteArchiveFile(archive, image.Named{Ref: ref, Image: img}); err != nil {
+		return fmt.Errorf("make image %q: %w", ref, err)
+	}
+	return c.Site.Load(ctx, archive)
+}

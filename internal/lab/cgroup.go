@@ -82,25 +82,44 @@ func makeCgroup(hs []hierarchy, path string) error {
 	return nil
 }
 
+// controllers are what a kubelet asks for in version 2; the last two it can do
+// without.
+var controllers = []struct {
+	name     string
+	required bool
+}{{"cpuset", true}, {"cpu", true}, {"memory", true}, {"pids", true}, {"io", false}, {"hugetlb", false}}
+
 // handDown enables a version 2 group's controllers for the groups below it.
 // Beside version 1 trees that is of no use, and not done.
 func handDown(dir string, wanted bool) error {
 	if !wanted {
 		return nil
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	file := filepath.Join(dir, "cgroup.subtree_control")
+	enabled, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read controllers: %w", err)
+	}
+	for _, c := range controllers {
+		if slices.Contains(strings.Fields(string(enabled)), c.name) {
+			continue
+		}
+		// One by one: the kernel takes all of a list or nothing.
+		err := appendFile(file, "+"+c.name)
+		if err != nil && c.required {
+			return fmt.Errorf("hand the controller %q down in %q (is a process directly in that group?): %w", c.name, dir, err)
+		}
+	}
+	return nil
+}
+
+func appendFile(file, text string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}
-	var change []string
-	for _, c := range strings.Fields(string(raw)) {
-		change = append(change, "+"+c)
-	}
-	file := filepath.Join(dir, "cgroup.subtree_control")
-	if err := os.WriteFile(file, []byte(strings.Join(change, " ")), 0); err != nil {
-		return fmt.Errorf("hand down controllers in %q (is a process directly in that group?): %w", dir, err)
-	}
-	return nil
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // copyCpuset fills what version 1 leaves empty: a group with an empty set

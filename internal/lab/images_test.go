@@ -248,3 +248,35 @@ func TestProgramImage(t *testing.T) {
 		t.Errorf("two digests of one program: %v", digests)
 	}
 }
+
+// withoutLayers drops all blobs that are not JSON.
+func withoutLayers(raw []byte) ([]byte, error) {
+	return keepFiles(raw, func(text []byte) bool { return len(text) > 0 && text[0] == '{' })
+}
+
+func keepFiles(raw []byte, keep func([]byte) bool) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for r := tar.NewReader(bytes.NewReader(raw)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return out.Bytes(), w.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return nil, err
+		}
+		if !keep(text) {
+			continue
+		}
+		if err := w.WriteHeader(h); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(text); err != nil {
+			return nil, err
+		}
+	}
+}

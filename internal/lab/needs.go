@@ -34,26 +34,38 @@ func checkNeeds(libexec string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%w: it makes namespaces and mounts, so it must run as root: use sudo", ErrNeeds)
 	}
-	var missing, wanted []string
-	for _, p := range packages {
-		if findProgram(p.program) == "" {
-			missing, wanted = append(missing, p.program), appendNew(wanted, p.pkg)
-		}
+	_, err := findCNI()
+	if err := checkPackages(func(p string) bool { return findProgram(p) != "" }, err == nil); err != nil {
+		return err
 	}
-	if _, err := findCNI(); err != nil {
-		missing, wanted = append(missing, "CNI plugins"), appendNew(wanted, "containernetworking-plugins")
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("%w: %s not found; apt-get install -y --no-install-recommends %s",
-			ErrNeeds, strings.Join(missing, ", "), strings.Join(wanted, " "))
+	if !exists("/proc/sys/net/bridge") {
+		return fmt.Errorf("%w: the kernel does not filter bridged packets; modprobe br_netfilter", ErrNeeds)
 	}
 	for _, name := range append([]string{"kube"}, baseImages...) {
-		if _, err := os.Stat(filepath.Join(libexec, name)); err != nil {
+		if !exists(filepath.Join(libexec, name)) {
 			return fmt.Errorf("%w: no %q in %s: build it with \"make images\", or set HEDDLE_LIBEXEC to the folder that has it",
 				ErrNeeds, name, libexec)
 		}
 	}
 	return nil
+}
+
+// checkPackages names the programs that are not there, and how to get them.
+func checkPackages(have func(program string) bool, cni bool) error {
+	var missing, wanted []string
+	for _, p := range packages {
+		if !have(p.program) {
+			missing, wanted = append(missing, p.program), appendNew(wanted, p.pkg)
+		}
+	}
+	if !cni {
+		missing, wanted = append(missing, "CNI plugins"), appendNew(wanted, "containernetworking-plugins")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s not found; apt-get install -y --no-install-recommends %s",
+		ErrNeeds, strings.Join(missing, ", "), strings.Join(wanted, " "))
 }
 
 func findProgram(name string) string {

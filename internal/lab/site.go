@@ -189,7 +189,10 @@ func (s *Site) awaitReady(ctx context.Context, tell func(string)) error {
 			if err := s.alive(ctx); err != nil {
 				return false, err
 			}
-			ok, err := stage.check(ctx)
+			// A node that dies meanwhile must be noticed soon.
+			checkCtx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			ok, err := stage.check(checkCtx)
 			last = err
 			return ok, nil
 		})

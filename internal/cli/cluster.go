@@ -251,9 +251,6 @@ func (a *app) print(d output.Document) error {
 	return output.Print(a.out, output.Format(a.output), d)
 }
 
-// isTable says that people read the output.
-func (a *app) isTable() bool { return output.Format(a.output) == output.FormatTable }
-
 // progress speaks of steps that take long.
 func (a *app) progress() *output.Progress { return output.NewProgress(a.progressWriter()) }
 

@@ -149,7 +149,8 @@ func (d *doctor) checkPods(ctx context.Context, network string, o *networkObject
 	for _, want := range wantedPods(o) {
 		if !seen[want.component+"/"+want.name] {
 			cause := d.eventOf(ctx, network, "ReplicaSet", want.workload)
-			d.problem("pod of "+want.name, "look at the object above and at the events of the namespace: a quota or a policy may refuse it", "there is none: %s", dash(cause))
+			d.problem("pod of "+want.name, "look at the object above and at the events of the namespace: a quota or a policy may refuse it",
+				"there is none: %s", dash(cause))
 		}
 	}
 	if good > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -77,10 +78,11 @@ func (a *app) downCluster(ctx context.Context, f *upFlags) error {
 	}
 	var ns corev1.Namespace
 	err = cl.Get(ctx, client.ObjectKey{Name: specs.SystemNamespace}, &ns)
-	if client.IgnoreNotFound(err) != nil {
+	if err := client.IgnoreNotFound(err); err != nil {
 		return fmt.Errorf("read namespace %q: %w", specs.SystemNamespace, err)
 	}
-	if err != nil || ns.Annotations[annotationMadeBy] == "" {
+	// A namespace that is not there has no annotation.
+	if ns.Annotations[annotationMadeBy] == "" {
 		fmt.Fprintln(a.out, "the demo network is gone; the installation was not made by 'up' and stays")
 		return nil
 	}
@@ -91,7 +93,8 @@ func (a *app) downCluster(ctx context.Context, f *upFlags) error {
 func (a *app) downNetwork(ctx context.Context, cl *cluster, f *upFlags) error {
 	var n v1alpha1.Network
 	err := cl.Get(ctx, client.ObjectKey{Name: demoNetwork}, &n)
-	if client.IgnoreNotFound(err) == nil && err != nil || meta.IsNoMatchError(err) {
+	gone := apierrors.IsNotFound(err) || meta.IsNoMatchError(err)
+	if gone {
 		return nil
 	}
 	if err != nil {

@@ -60,7 +60,8 @@ it is interrupted; they are those of test-network (7051, 9051, …) where these 
 	fl.StringVar(&f.out, "out", "", "folder to write to (required); '-' prints the profile of one organisation")
 	fl.StringVar(&f.layout, "layout", layoutProfile, "profile or test-network")
 	fl.StringVar(&f.domain, "domain", "example.com", "domain in the names of --layout test-network")
-	fl.StringSliceVar(&f.enroll, "enroll", nil, "users to enrol for each organisation first; --layout test-network enrols User1 unless given (--enroll '' for none)")
+	fl.StringSliceVar(&f.enroll, "enroll", nil,
+		"users to enrol for each organisation first; --layout test-network enrols User1 unless given (--enroll '' for none)")
 	fl.BoolVar(&f.forward, "forward", false, "write ports of this machine as addresses, and keep them open")
 	fl.BoolVar(&f.force, "force", false, "replace files in --out")
 	fl.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for users that are enrolled")

@@ -25,15 +25,12 @@ func (c *cluster) exported(ctx context.Context, network string, o *networkObject
 	n := export.Network{Name: network}
 	for i := range o.organizations.Items {
 		org := &o.organizations.Items[i]
-		// Profiles name the peers and orderers of every organisation; the folders hold the chosen ones and who orders.
 		e, err := c.exportedOrganization(ctx, org, o)
 		if err != nil {
 			return n, err
 		}
+		// Profiles name the nodes of every organisation; the folders hold the chosen ones and who orders.
 		if f.layout == layoutTestNetwork {
-			if !wanted(f.orgs, org.Name) && len(e.Orderers) == 0 {
-				continue
-			}
 			if !wanted(f.orgs, org.Name) {
 				e.Peers = nil
 			} else if e.Users, err = c.exportedUsers(ctx, org, o); err != nil {
@@ -44,17 +41,23 @@ func (c *cluster) exported(ctx context.Context, network string, o *networkObject
 	}
 	for i := range o.channels.Items {
 		ch := &o.channels.Items[i]
-		members := ch.Spec.Organizations
-		if len(members) == 0 {
-			for _, org := range n.Organizations {
-				if hasPeers(o, org.Name) {
-					members = append(members, org.Name)
-				}
-			}
-		}
-		n.Channels = append(n.Channels, export.Channel{ID: channelID(ch), Members: members})
+		n.Channels = append(n.Channels, export.Channel{ID: channelID(ch), Members: membersOf(ch, o)})
 	}
 	return n, nil
+}
+
+// membersOf are the channel's organisations: all that have peers unless the spec names some.
+func membersOf(ch *v1alpha1.Channel, o *networkObjects) []string {
+	if len(ch.Spec.Organizations) > 0 {
+		return ch.Spec.Organizations
+	}
+	var members []string
+	for i := range o.organizations.Items {
+		if name := o.organizations.Items[i].Name; hasPeers(o, name) {
+			members = append(members, name)
+		}
+	}
+	return members
 }
 
 func (c *cluster) exportedOrganization(ctx context.Context, org *v1alpha1.Organization, o *networkObjects) (export.Organization, error) {

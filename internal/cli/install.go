@@ -48,7 +48,8 @@ until the operator is ready. Running it again changes nothing; a newer heddle br
 	fl := c.Flags()
 	fl.StringVar(&f.operatorImage, "operator-image", "", "image of the operator (that of this version unless given)")
 	fl.StringVar(&f.builderImage, "builder-image", "", "image with the peers' external builder (that of this version unless given)")
-	fl.StringSliceVar(&f.namespaces, "namespaces", nil, "work in these namespaces only, without any right in the rest of the cluster; Network objects are left alone then")
+	fl.StringSliceVar(&f.namespaces, "namespaces", nil,
+		"work in these namespaces only, without any right in the rest of the cluster; Network objects are left alone then")
 	fl.BoolVar(&f.wait, "wait", true, "wait until the operator is ready")
 	fl.DurationVar(&f.timeout, "timeout", 3*time.Minute, "how long to wait")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "print the manifests and apply nothing")

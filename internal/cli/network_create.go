@@ -59,7 +59,7 @@ Where no --org runs orderers, an organisation named "ordering" is added that run
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, args []string) error {
 			f.changedSet = map[string]bool{}
-			for _, name := range specFlags {
+			for _, name := range specFlags() {
 				f.changedSet[name] = c.Flags().Changed(name)
 			}
 			return a.createNetwork(c.Context(), f, args)
@@ -89,9 +89,11 @@ Where no --org runs orderers, an organisation named "ordering" is added that run
 }
 
 // specFlags are the flags that describe a network; with --from-file the file does.
-var specFlags = []string{
-	"org", "orderers", "consensus", "timing", "channel", "fabric-version",
-	"client-namespaces", "deletion-policy", "tenant", "network-id",
+func specFlags() []string {
+	return []string{
+		"org", "orderers", "consensus", "timing", "channel", "fabric-version",
+		"client-namespaces", "deletion-policy", "tenant", "network-id",
+	}
 }
 
 func (a *app) createNetwork(ctx context.Context, f *createFlags, args []string) error {
@@ -179,7 +181,7 @@ func manifest(n *v1alpha1.Network) any {
 func (a *app) networkFrom(f *createFlags, args []string) (*v1alpha1.Network, error) {
 	n := &v1alpha1.Network{}
 	if f.file != "" {
-		for _, name := range specFlags {
+		for _, name := range specFlags() {
 			if f.changedSet[name] {
 				return nil, usageErrorf("--%s and --from-file do not go together: the file describes the whole network", name)
 			}
@@ -256,7 +258,8 @@ func (a *app) readManifest(file string, n *v1alpha1.Network) error {
 		return usageErrorf("parse manifest %s: %w", file, err)
 	}
 	if want := v1alpha1.GroupVersion.WithKind("Network"); t.GroupVersionKind() != want {
-		return usageErrorf("manifest %s holds apiVersion %q, kind %q: want %s, Network (use 'kubectl apply' for other kinds)", file, t.APIVersion, t.Kind, want.GroupVersion())
+		return usageErrorf("manifest %s holds apiVersion %q, kind %q: want %s, Network (use 'kubectl apply' for other kinds)",
+			file, t.APIVersion, t.Kind, want.GroupVersion())
 	}
 	if err := yaml.UnmarshalStrict(b, n); err != nil {
 		return usageErrorf("parse manifest %s: %w", file, err)

@@ -100,7 +100,8 @@ func organizationsOf(values []string, orderers int32) ([]v1alpha1.NetworkOrganiz
 	list := make([]v1alpha1.NetworkOrganization, 0, len(flags))
 	for i, f := range flags {
 		if f.name == orderingOrg && i < len(values) && total == 0 {
-			return nil, usageErrorf("--org %s: the name is kept for the organisation that runs the orderers: add :orderers=N to an --org, or choose another name", orderingOrg)
+			return nil, usageErrorf("--org %s: the name is kept for the organisation that runs the orderers: "+
+				"add :orderers=N to an --org, or choose another name", orderingOrg)
 		}
 		list = append(list, f.organization())
 	}

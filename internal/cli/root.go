@@ -51,7 +51,7 @@ func Run(ctx context.Context, o Options) int {
 	klog.SetLogger(logr.Discard())
 	ctrllog.SetLogger(logr.Discard())
 	a := newApp(o)
-	root := a.rootCommand()
+	root := a.rootCommand() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(o.Args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

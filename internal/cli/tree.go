@@ -18,9 +18,7 @@ func networkTree(n *v1alpha1.Network, o *networkObjects) treeNode {
 		root.Children = append(root.Children, organizationTree(org, o))
 	}
 	// Nodes of an organisation that is not there yet must be seen too.
-	for _, node := range nodesOf(o, func(org string) bool { return !known[org] }) {
-		root.Children = append(root.Children, node)
-	}
+	root.Children = append(root.Children, nodesOf(o, func(org string) bool { return !known[org] })...)
 	for i := range o.channels.Items {
 		root.Children = append(root.Children, channelTree(&o.channels.Items[i], o))
 	}

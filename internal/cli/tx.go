@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -211,7 +212,7 @@ func receiptDocument(r gateway.Result, event *gateway.Event) output.Document {
 	res := txResult{TransactionID: r.TxID, BlockNumber: &r.Block, Result: jsonOf(r.Payload)}
 	rows := [][]string{
 		{"transaction", r.TxID},
-		{"block", fmt.Sprint(r.Block)},
+		{"block", strconv.FormatUint(r.Block, 10)},
 	}
 	if len(r.Payload) > 0 {
 		rows = append(rows, []string{"result", string(r.Payload)})

@@ -43,7 +43,8 @@ last run ended. 'down' takes everything away again.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.images, "images", os.Getenv("HEDDLE_IMAGES"), "folder with image archives for the lab (default: HEDDLE_IMAGES, else the folder images beside this program)")
+	fl.StringVar(&f.images, "images", os.Getenv("HEDDLE_IMAGES"),
+		"folder with image archives for the lab (default: HEDDLE_IMAGES, else the folder images beside this program)")
 	fl.StringVar(&f.operatorImage, "operator-image", "", "image of the operator (that of this version unless given)")
 	fl.StringVar(&f.builderImage, "builder-image", "", "image with the peers' external builder (that of this version unless given)")
 	fl.StringVar(&f.contractImage, "contract-image", "", "image of the sample contract (that of this version unless given)")
@@ -206,8 +207,8 @@ func imagesDir(named string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	if real, err := filepath.EvalSymlinks(exe); err == nil {
-		exe = real
+	if target, err := filepath.EvalSymlinks(exe); err == nil {
+		exe = target
 	}
 	for _, dir := range []string{filepath.Join(filepath.Dir(exe), "images"), filepath.Join(filepath.Dir(exe), "..", "images")} {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {

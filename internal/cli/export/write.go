@@ -43,7 +43,7 @@ func makeDir(dir string) (bool, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return false, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // certificates are public; keys have their own mode
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return false, fmt.Errorf("make folder: %w", err)
 	}
 	return true, nil

@@ -9,6 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/controller/chaincode"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/network"
 	"heddle.dev/heddle/internal/specs"
@@ -27,6 +28,12 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 	})
 	if err := channels.Register(mgr); err != nil {
 		return fmt.Errorf("add controller of channels: %w", err)
+	}
+	chaincodes := chaincode.New(chaincode.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("heddle"), Nodes: nodes,
+	})
+	if err := chaincodes.Register(mgr); err != nil {
+		return fmt.Errorf("add controller of chaincodes: %w", err)
 	}
 	if len(cfg.Namespaces) == 0 {
 		r := network.New(network.Options{

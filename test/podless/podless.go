@@ -140,12 +140,12 @@ func (n *Namespace) AddOrg(name, mspID string) *bare.Org {
 		specs.KeyTLSCert: pki.EncodeCerts(o.TLSOps.Cert), specs.KeyTLSKey: tlsKey,
 	}))
 	join := func(blocks [][]byte) string { return string(slices.Concat(blocks...)) }
-	n.create(&corev1.ConfigMap{ObjectMeta: n.meta(specs.MSPConfigMap(name)), Data: map[string]string{
+	n.create(&corev1.ConfigMap{ObjectMeta: n.Meta(specs.MSPConfigMap(name)), Data: map[string]string{
 		specs.KeyMSPID: mspID, specs.KeyCACerts: join(o.Material.CACerts), specs.KeyIntermediates: join(o.Material.IntermediateCerts),
 		specs.KeyTLSCACerts: join(o.Material.TLSCACerts), specs.KeyTLSIntermediates: join(o.Material.TLSIntermediates),
 		specs.KeyTLSRoots: string(o.TLSRoots()),
 	}})
-	n.create(&v1alpha1.Organization{ObjectMeta: n.meta(name), Spec: v1alpha1.OrganizationSpec{MSPID: mspID}})
+	n.create(&v1alpha1.Organization{ObjectMeta: n.Meta(name), Spec: v1alpha1.OrganizationSpec{MSPID: mspID}})
 	return o
 }
 
@@ -153,7 +153,7 @@ func (n *Namespace) AddOrg(name, mspID string) *bare.Org {
 func (n *Namespace) AddOrderer(name, org string) {
 	n.t.Helper()
 	n.nodeSecret(name, org, pki.RoleOrderer)
-	n.create(&v1alpha1.Orderer{ObjectMeta: n.meta(name), Spec: v1alpha1.OrdererSpec{Organization: org}})
+	n.create(&v1alpha1.Orderer{ObjectMeta: n.Meta(name), Spec: v1alpha1.OrdererSpec{Organization: org}})
 	n.Start(name)
 }
 
@@ -161,7 +161,7 @@ func (n *Namespace) AddOrderer(name, org string) {
 func (n *Namespace) AddPeer(name, org string) {
 	n.t.Helper()
 	n.nodeSecret(name, org, pki.RolePeer)
-	n.create(&v1alpha1.Peer{ObjectMeta: n.meta(name), Spec: v1alpha1.PeerSpec{Organization: org}})
+	n.create(&v1alpha1.Peer{ObjectMeta: n.Meta(name), Spec: v1alpha1.PeerSpec{Organization: org}})
 	n.Start(name)
 }
 
@@ -285,12 +285,13 @@ func (n *Namespace) writeBuilder() {
 	}
 }
 
-func (n *Namespace) meta(name string) metav1.ObjectMeta {
+// Meta is the metadata of an object in the namespace.
+func (n *Namespace) Meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: n.Name, Name: name, Labels: map[string]string{v1alpha1.LabelNetwork: n.Name}}
 }
 
 func (n *Namespace) secret(name string, data map[string][]byte) *corev1.Secret {
-	return &corev1.Secret{ObjectMeta: n.meta(name), Data: data}
+	return &corev1.Secret{ObjectMeta: n.Meta(name), Data: data}
 }
 
 func (n *Namespace) create(obj client.Object) {

@@ -56,3 +56,40 @@ func (r *Roster) PeersOf(organization string) []v1alpha1.Peer {
 	}
 	return out
 }
+
+// Members are the organisations of this site that a channel's spec asks for, by name. Unless they are named, they are
+// those with peers, and a member stays one as long as its Organization exists: a peer that is made anew must not cost
+// its membership.
+func (r *Roster) Members(ch *v1alpha1.Channel) []string {
+	var out []string
+	for i := range r.Organizations {
+		o := &r.Organizations[i]
+		if !o.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if len(ch.Spec.Organizations) > 0 {
+			if slices.Contains(ch.Spec.Organizations, o.Name) {
+				out = append(out, o.Name)
+			}
+			continue
+		}
+		isMember := slices.ContainsFunc(ch.Status.Nodes, func(n v1alpha1.ChannelNode) bool {
+			return n.Role == v1alpha1.RolePeer && r.ownerOf(n.Name) == o.Name
+		})
+		if isMember || len(r.PeersOf(o.Name)) > 0 {
+			out = append(out, o.Name)
+		}
+	}
+	return out
+}
+
+// ownerOf is the organisation that a node's name ends in; where several would fit, the longest.
+func (r *Roster) ownerOf(node string) string {
+	owner := ""
+	for i := range r.Organizations {
+		if name := r.Organizations[i].Name; strings.HasSuffix(node, "-"+name) && len(name) > len(owner) {
+			owner = name
+		}
+	}
+	return owner
+}

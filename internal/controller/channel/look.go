@@ -37,7 +37,7 @@ func (r *Reconciler) look(ctx context.Context, w *world) error {
 	if err := r.lookGenesis(ctx, w); err != nil {
 		return err
 	}
-	w.members, w.consenters = membersOf(ch, w.roster), consentersOf(ch, w.roster)
+	w.members, w.consenters = w.roster.Members(ch), consentersOf(ch, w.roster)
 	return r.lookCertificates(ctx, w)
 }
 
@@ -81,31 +81,6 @@ func (r *Reconciler) lookOrganizations(ctx context.Context, w *world) error {
 		}
 	}
 	return nil
-}
-
-// membersOf are the organisations that the spec asks for. Unless they are named, they are those with peers, and a
-// member stays one as long as its Organization exists: a peer that is made anew must not cost its membership.
-func membersOf(ch *v1alpha1.Channel, roster *access.Roster) []string {
-	var out []string
-	for i := range roster.Organizations {
-		o := &roster.Organizations[i]
-		if !o.DeletionTimestamp.IsZero() {
-			continue
-		}
-		if len(ch.Spec.Organizations) > 0 {
-			if slices.Contains(ch.Spec.Organizations, o.Name) {
-				out = append(out, o.Name)
-			}
-			continue
-		}
-		isMember := slices.ContainsFunc(ch.Status.Nodes, func(n v1alpha1.ChannelNode) bool {
-			return n.Role == v1alpha1.RolePeer && strings.HasSuffix(n.Name, "-"+o.Name)
-		})
-		if isMember || len(roster.PeersOf(o.Name)) > 0 {
-			out = append(out, o.Name)
-		}
-	}
-	return out
 }
 
 // consentersOf are the orderers that the spec asks for; one that is being deleted is not among them.

@@ -2,20 +2,18 @@ package channel
 
 import (
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/controller/pace"
 )
 
 // Register adds the controller to a manager. Everything a channel is made of stands in its namespace, so every change
@@ -32,10 +30,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	if !r.opts.Namespaced {
 		b = b.Watches(&v1alpha1.Network{}, here, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	}
-	return b.WithOptions(controller.Options{
-		MaxConcurrentReconciles: 8,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](200*time.Millisecond, 15*time.Second),
-	}).Complete(r)
+	return b.WithOptions(pace.Controller()).Complete(r)
 }
 
 func (r *Reconciler) channelsOf(ctx context.Context, obj client.Object) []reconcile.Request {

@@ -1,0 +1,191 @@
+package chaincode_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/controller/controllertest"
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/gateway"
+	"heddle.dev/heddle/internal/fabric/identity"
+	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/operator"
+	"heddle.dev/heddle/internal/pki"
+	"heddle.dev/heddle/internal/specs"
+	"heddle.dev/heddle/test/bare"
+	"heddle.dev/heddle/test/podless"
+)
+
+func TestLifeOfAContract(t *testing.T) {
+	env := controllertest.New(t, operator.AddToScheme)
+	n := podless.New(t, env.Client, controllertest.Name("trade"))
+	program := bare.BuildContract(t)
+	env.Run(t, func(ctx context.Context) error {
+		return operator.Run(ctx, operator.Config{
+			Rest: env.Rest, Namespaces: []string{n.Name}, MetricsAddress: "0", HealthAddress: "0", Dial: n.Dial, BuilderImage: "none",
+		})
+	})
+	ch := &v1alpha1.Channel{ObjectMeta: n.Meta("demo"), Spec: v1alpha1.ChannelSpec{Consensus: v1alpha1.ConsensusRaft}}
+	cc := &v1alpha1.Chaincode{ObjectMeta: n.Meta("asset"), Spec: v1alpha1.ChaincodeSpec{
+		Channel: "demo", ChaincodeName: "asset", Image: "registry.local/asset:1", EndorsementPolicy: "OR('BankaMSP.peer','BankbMSP.peer')",
+	}}
+	begun := time.Now()
+	for _, obj := range []client.Object{ch, cc} {
+		if err := env.Client.Create(t.Context(), obj); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.AddOrg("ord", "OrdMSP")
+	n.AddOrg("banka", "BankaMSP")
+	n.AddOrg("bankb", "BankbMSP")
+	n.AddOrderer("orderer0-ord", "ord")
+	n.AddPeer("peer0-banka", "banka")
+	n.AddPeer("peer0-bankb", "bankb")
+	available(t, env, n, cc)
+	committed(t, env, cc, 1, "1.0")
+	t.Logf("committed after %s", time.Since(begun))
+	n.RunContract("asset", program, cc.Status.PackageID)
+	submit(t, env, n, "a1")
+
+	t.Run("the same again changes nothing", func(t *testing.T) {
+		touch(t, env, cc, func() { cc.Annotations = map[string]string{"example.com/touched": "yes"} })
+		committed(t, env, cc, 1, "1.0")
+	})
+	t.Run("another version and policy make the next sequence", func(t *testing.T) {
+		touch(t, env, cc, func() { cc.Spec.Version, cc.Spec.EndorsementPolicy = "2.0", "" })
+		committed(t, env, cc, 2, "2.0")
+		submit(t, env, n, "a2")
+	})
+	t.Run("a new peer and a new organisation take it over", func(t *testing.T) {
+		n.AddPeer("peer1-banka", "banka")
+		n.AddOrg("bankc", "BankcMSP")
+		n.AddPeer("peer0-bankc", "bankc")
+		env.Eventually(t, "all peers have the package", func(ctx context.Context) error {
+			if err := env.Client.Get(ctx, client.ObjectKeyFromObject(cc), cc); err != nil {
+				return err
+			}
+			want := map[string]string{"BankaMSP": "2/2", "BankbMSP": "1/1", "BankcMSP": "1/1"}
+			for _, o := range cc.Status.Organizations {
+				if want[o.MSPID] != o.Installed || o.Approval != v1alpha1.ApprovalApproved {
+					return fmt.Errorf("%+v", o)
+				}
+				delete(want, o.MSPID)
+			}
+			if len(want) > 0 {
+				return fmt.Errorf("missing: %v", want)
+			}
+			return nil
+		})
+		committed(t, env, cc, 2, "2.0")
+	})
+	t.Run("a policy that cannot be read is refused", func(t *testing.T) {
+		bad := &v1alpha1.Chaincode{ObjectMeta: n.Meta("bad"), Spec: v1alpha1.ChaincodeSpec{
+			Channel: "demo", ChaincodeName: "bad", Image: "registry.local/bad:1", EndorsementPolicy: "AND('BankaMSP.peer'",
+		}}
+		stalled(t, env, bad, "endorsementPolicy")
+	})
+	t.Run("a second object for the same contract is refused", func(t *testing.T) {
+		again := &v1alpha1.Chaincode{ObjectMeta: n.Meta("zz"), Spec: v1alpha1.ChaincodeSpec{
+			Channel: "demo", ChaincodeName: "asset", Image: "registry.local/asset:1",
+		}}
+		stalled(t, env, again, `"asset" stands for contract`)
+	})
+}
+
+// available plays the part of the Deployment controller.
+func available(t *testing.T, env *controllertest.Env, n *podless.Namespace, cc *v1alpha1.Chaincode) {
+	t.Helper()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: n.Name, Name: specs.ChaincodeName(cc.Name)}}
+	env.Eventually(t, "the contract's Deployment is there", func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
+			return err
+		}
+		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
+		return env.Client.Status().Update(ctx, d)
+	})
+	if got := d.Spec.Template.Spec.Containers[0].Image; got != cc.Spec.Image {
+		t.Errorf("image %q", got)
+	}
+	s := &corev1.Service{ObjectMeta: d.ObjectMeta}
+	s.ResourceVersion = ""
+	env.Get(t, s)
+}
+
+func committed(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, sequence int64, version string) {
+	t.Helper()
+	env.Eventually(t, "the contract is committed", func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(cc), cc); err != nil {
+			return err
+		}
+		if !kube.IsReady(cc) {
+			return fmt.Errorf("not ready: %s", kube.ReadyMessage(cc))
+		}
+		return nil
+	})
+	if *cc.Status.Sequence != sequence || cc.Status.CommittedVersion != version {
+		t.Errorf("sequence %d, version %q; want %d, %q", *cc.Status.Sequence, cc.Status.CommittedVersion, sequence, version)
+	}
+}
+
+func touch(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, f func()) {
+	t.Helper()
+	env.Get(t, cc)
+	f()
+	if err := env.Client.Update(t.Context(), cc); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func stalled(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, part string) {
+	t.Helper()
+	if err := env.Client.Create(t.Context(), cc); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, "it is refused", func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(cc), cc); err != nil {
+			return err
+		}
+		for _, c := range cc.Status.Conditions {
+			if c.Type == v1alpha1.ConditionStalled && c.Status == metav1.ConditionTrue {
+				return controllertest.Contains(c.Message, part)
+			}
+		}
+		return errors.New("not stalled")
+	})
+}
+
+// submit makes a transaction as an application would.
+func submit(t *testing.T, env *controllertest.Env, n *podless.Namespace, id string) {
+	t.Helper()
+	org := n.Orgs["banka"]
+	leaf, err := org.Issue("app", pki.RoleClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := identity.New(org.MSPID, leaf.Sign, leaf.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := admin.Target{Address: specs.Address("peer0-banka", n.Name, v1alpha1.PortPeer), Roots: org.TLSRoots(), DialContext: n.Dial}.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the test is over
+	gw, err := gateway.New(conn, who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, "a transaction is committed", func(ctx context.Context) error {
+		_, err := gw.Submit(ctx, gateway.Call{Channel: "demo", Contract: "asset", Function: "Create", Args: [][]byte{[]byte(id), []byte("alice"), []byte("5")}})
+		return err
+	})
+}

@@ -1,0 +1,65 @@
+package chaincode
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
+
+	"heddle.dev/heddle/api/v1alpha1"
+)
+
+// report writes what was seen into the status. What was not looked at in this round stays.
+func (w *world) report(cc *v1alpha1.Chaincode) {
+	s := &cc.Status
+	if w.packageID != "" {
+		s.PackageID = w.packageID
+	}
+	if w.committed != nil {
+		s.Sequence, s.CommittedVersion = ptr.To(w.committed.Sequence), w.committed.Version
+	}
+	if w.members == nil || w.deaf() {
+		return
+	}
+	d := w.definition()
+	s.Organizations = s.Organizations[:0]
+	for _, m := range w.members {
+		o := v1alpha1.ChaincodeOrganization{
+			MSPID: m.org.MSPID, Approval: v1alpha1.ApprovalPending, Installed: fmt.Sprintf("%d/%d", m.installed(), len(m.peers)),
+		}
+		if m.agrees(d) {
+			o.Approval = v1alpha1.ApprovalApproved
+		}
+		s.Organizations = append(s.Organizations, o)
+	}
+	slices.SortFunc(s.Organizations, func(a, b v1alpha1.ChaincodeOrganization) int { return strings.Compare(a.MSPID, b.MSPID) })
+}
+
+// deaf tells that no peer answered: then nothing new is known.
+func (w *world) deaf() bool {
+	for _, m := range w.members {
+		for _, p := range m.peers {
+			if p.seen {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// fingerprint changes with every progress.
+func (w *world) fingerprint() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d ", w.chaincode.Generation)
+	for _, m := range w.members {
+		for _, p := range m.peers {
+			fmt.Fprintf(&b, "%s:%t:%t:%t ", p.name, p.seen, p.installed, p.known)
+		}
+	}
+	if c := meta.FindStatusCondition(w.chaincode.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		b.WriteString(c.Reason + c.Message)
+	}
+	return b.String()
+}

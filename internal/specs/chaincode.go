@@ -1,0 +1,84 @@
+package specs
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"heddle.dev/heddle/api/v1alpha1"
+)
+
+// Chaincode is what the objects of a contract that runs as a service are made from.
+type Chaincode struct {
+	// Place is the network.
+	Place Place
+	// Chaincode is the object.
+	Chaincode *v1alpha1.Chaincode
+	// PackageID that the contract serves.
+	PackageID string
+}
+
+func (c Chaincode) workload() workload {
+	spec := &c.Chaincode.Spec
+	container := corev1.Container{
+		Name: "contract", Image: spec.Image, ImagePullPolicy: spec.ImagePullPolicy,
+		Env: []corev1.EnvVar{
+			{Name: "CHAINCODE_SERVER_ADDRESS", Value: "0.0.0.0:9999"},
+			{Name: "CHAINCODE_ID", Value: c.PackageID},
+			{Name: "CORE_CHAINCODE_ID_NAME", Value: c.PackageID},
+			{Name: "CHAINCODE_TLS_DISABLED", Value: "true"},
+			{Name: "CORE_PEER_TLS_ENABLED", Value: "false"},
+		},
+		Ports:        []corev1.ContainerPort{containerPort("contract", v1alpha1.PortChaincode)},
+		Resources:    resources(spec.Resources, "20m", "32Mi", "256Mi"),
+		VolumeMounts: []corev1.VolumeMount{mount("tmp", "/tmp")},
+	}
+	open := corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(v1alpha1.PortChaincode)}}
+	container.StartupProbe = &corev1.Probe{ProbeHandler: open, PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: 120}
+	container.ReadinessProbe = &corev1.Probe{ProbeHandler: open, PeriodSeconds: 5, TimeoutSeconds: 5, FailureThreshold: 3}
+	return workload{
+		place: c.Place, name: ChaincodeName(c.Chaincode.Name), component: v1alpha1.ComponentChaincode,
+		pullSecrets: spec.ImagePullSecrets, container: container,
+	}
+}
+
+func (c Chaincode) labels() map[string]string {
+	return merge(c.Place.Labels("", "", v1alpha1.ComponentChaincode), map[string]string{v1alpha1.LabelChaincode: c.Chaincode.Name})
+}
+
+func (c Chaincode) selects() map[string]string {
+	return map[string]string{
+		v1alpha1.LabelNetwork: c.Place.Network, v1alpha1.LabelChaincode: c.Chaincode.Name, v1alpha1.LabelComponent: v1alpha1.ComponentChaincode,
+	}
+}
+
+// ChaincodeDeployment runs a contract. A new image takes over pod by pod, without a moment in which none serves.
+func ChaincodeDeployment(c Chaincode) *appsv1.Deployment {
+	d := c.workload().deployment()
+	d.Labels = c.labels()
+	d.Spec.Replicas = ptr.To(ptr.Deref(c.Chaincode.Spec.Replicas, 1))
+	d.Spec.Strategy = appsv1.DeploymentStrategy{
+		Type: appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{
+			MaxUnavailable: ptr.To(intstr.FromInt32(0)), MaxSurge: ptr.To(intstr.FromInt32(1)),
+		},
+	}
+	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: c.selects()}
+	d.Spec.Template.Labels = c.labels()
+	terms := d.Spec.Template.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution
+	for i := range terms {
+		terms[i].PodAffinityTerm.LabelSelector = &metav1.LabelSelector{MatchLabels: c.selects()}
+	}
+	return d
+}
+
+// ChaincodeService is where peers find a contract.
+func ChaincodeService(c Chaincode) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: ChaincodeName(c.Chaincode.Name), Namespace: c.Place.Network, Labels: c.labels()},
+		Spec:       corev1.ServiceSpec{Selector: c.selects(), Ports: []corev1.ServicePort{servicePort("contract", v1alpha1.PortChaincode)}},
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -192,15 +193,14 @@ func soon(err error) error {
 	return err
 }
 
-// conclude says what is still to be waited for.
+// conclude says what is still to be waited for. A member all of whose peers are down, and that had approved before, is
+// left to come back by itself.
 func (w *world) conclude() error {
 	d := w.definition()
 	for _, m := range w.members {
-		if !m.agrees(d) && m.joined() != nil {
-			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to approve sequence %d", m.org.MSPID, d.Sequence)
-		}
-		if m.installed() == 0 && m.approved == nil {
-			return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for a peer of %s to take the package", m.org.MSPID)
+		if !m.agrees(d) && (m.answers() || !w.approvedBefore(m)) {
+			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to join channel %q and to approve sequence %d",
+				m.org.MSPID, w.chaincode.Spec.Channel, d.Sequence)
 		}
 		for _, p := range m.peers {
 			if p.seen && !p.installed {
@@ -209,6 +209,17 @@ func (w *world) conclude() error {
 		}
 	}
 	return w.serves()
+}
+
+// answers tells whether any peer of the organisation answers.
+func (m *member) answers() bool {
+	return slices.ContainsFunc(m.peers, func(p *peer) bool { return p.seen })
+}
+
+func (w *world) approvedBefore(m *member) bool {
+	return slices.ContainsFunc(w.chaincode.Status.Organizations, func(o v1alpha1.ChaincodeOrganization) bool {
+		return o.MSPID == m.org.MSPID && o.Approval == v1alpha1.ApprovalApproved
+	})
 }
 
 // serves tells whether the contract's pods run the newest template.

@@ -24,16 +24,17 @@ func (w *world) report(cc *v1alpha1.Chaincode) {
 		return
 	}
 	d := w.definition()
-	s.Organizations = s.Organizations[:0]
+	var now []v1alpha1.ChaincodeOrganization
 	for _, m := range w.members {
 		o := v1alpha1.ChaincodeOrganization{
 			MSPID: m.org.MSPID, Approval: v1alpha1.ApprovalPending, Installed: fmt.Sprintf("%d/%d", m.installed(), len(m.peers)),
 		}
-		if m.agrees(d) {
+		if m.agrees(d) || !m.answers() && w.approvedBefore(m) {
 			o.Approval = v1alpha1.ApprovalApproved
 		}
-		s.Organizations = append(s.Organizations, o)
+		now = append(now, o)
 	}
+	s.Organizations = now
 	slices.SortFunc(s.Organizations, func(a, b v1alpha1.ChaincodeOrganization) int { return strings.Compare(a.MSPID, b.MSPID) })
 }
 

@@ -45,6 +45,8 @@ const (
 	gossipExpiry  = "10s"
 	callTimeout   = "8s"
 	reconnectCeil = "5s"
+	// forwardTimeout is above an election on lan timing.
+	forwardTimeout = "2s"
 )
 
 func (l Log) vars() []Var {

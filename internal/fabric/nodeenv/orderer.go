@@ -39,6 +39,9 @@ func Orderer(c OrdererConfig) []Var {
 		Var{"ORDERER_GENERAL_CLUSTER_CLIENTCERTIFICATE", c.TLS.Cert},
 		Var{"ORDERER_GENERAL_CLUSTER_CLIENTPRIVATEKEY", c.TLS.Key},
 		Var{"ORDERER_GENERAL_CLUSTER_ROOTCAS", list(c.TLS.Roots)},
+		// How long a Raft follower tries to hand a transaction to a leader that
+		// is gone; 7 s unless told, and the client waits all the while.
+		Var{"ORDERER_GENERAL_CLUSTER_RPCTIMEOUT", forwardTimeout},
 		Var{"ORDERER_GENERAL_KEEPALIVE_SERVERMININTERVAL", keepaliveMin},
 		Var{"ORDERER_CHANNELPARTICIPATION_ENABLED", "true"},
 		// Genesis blocks of large networks outgrow the default of 1 MB.

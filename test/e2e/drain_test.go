@@ -22,9 +22,7 @@ const drainTime = 60 * time.Second
 // TestDrain: one machine of two is drained under load as kubectl drain does it. It ends in time, every node runs on the
 // other machine, no volume ever had two writers, and nothing acknowledged is lost.
 func TestDrain(t *testing.T) {
-	if testing.Short() {
-		t.Skip("end-to-end tests do not run with -short")
-	}
+	wanted(t)
 	began := time.Now()
 	t.Cleanup(func() { shared.note(t, time.Since(began)) })
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 15*time.Minute, errors.New("the test's 15 minutes are over"))
@@ -151,4 +149,3 @@ func writes(pod *corev1.Pod) bool {
 	}
 	return false
 }
-

@@ -89,4 +89,3 @@ func settledLeader(ctx context.Context, t *testing.T, c *harness.Cluster, s shap
 	}
 	return leader
 }
-

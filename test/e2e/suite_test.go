@@ -81,12 +81,18 @@ func (s *suite) summary() {
 	_ = w.Flush()
 }
 
+// wanted skips a test unless end-to-end tests were asked for: they take a cluster and minutes.
+func wanted(t *testing.T) {
+	t.Helper()
+	if os.Getenv(runEnv) == "" {
+		t.Skipf("end-to-end tests run when they are asked for: \"make e2e RUN=networks\", or %s", runEnv)
+	}
+}
+
 // start begins a test: it gives it the suite's cluster and a time to end by, and notes the result.
 func start(t *testing.T, limit time.Duration) (context.Context, *harness.Cluster) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("end-to-end tests do not run with -short")
-	}
+	wanted(t)
 	began := time.Now()
 	t.Cleanup(func() { shared.note(t, time.Since(began)) })
 	shared.open.Do(func() {

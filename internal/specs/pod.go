@@ -119,7 +119,9 @@ func (w workload) volume(storage v1alpha1.NodeStorage, fallback string) *corev1.
 	pvc := &corev1.PersistentVolumeClaim{
 		ObjectMeta: w.meta(),
 		Spec: corev1.PersistentVolumeClaimSpec{
-			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			// One pod, not one machine: the successor of an evicted pod starts while that still ends, and two
+			// writers would ruin a ledger.
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod},
 			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: size}},
 		},
 	}

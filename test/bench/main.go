@@ -50,19 +50,21 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context) (err error) {
 	name := flag.String("name", "", "bench to run: "+strings.Join(names(), ", "))
 	rounds := flag.Int("rounds", 5, "rounds of each side, alternating; medians are printed")
 	load := flag.Duration("load", 20*time.Second, "length of each round under load")
 	networks := flag.Int("networks", 20, "networks of the footprint bench")
 	out := flag.String("out", "out/bench", "folder that keeps the rows")
 	flag.Parse()
+	if *name == "" {
+		*name = flag.Arg(0)
+	}
 	f, ok := benches[*name]
 	if !ok {
 		return fmt.Errorf("run bench %q: there are %s", *name, strings.Join(names(), ", "))
 	}
 	b := &bench{rounds: *rounds, load: *load, networks: *networks}
-	var err error
 	if b.programs, err = bare.Find(); err != nil {
 		return err
 	}
@@ -84,8 +86,7 @@ func run(ctx context.Context) error {
 		// The lab must go, also after an interrupt.
 		err = errors.Join(err, b.Close(context.WithoutCancel(ctx)))
 	}()
-	err = f(ctx, b)
-	return err
+	return f(ctx, b)
 }
 
 func progress(format string, args ...any) {

@@ -89,6 +89,7 @@ func (c *cluster) exportedOrganization(ctx context.Context, org *v1alpha1.Organi
 	}
 	if org.Spec.CA.Mode != v1alpha1.CANone {
 		name := specs.CAName(org.Name)
+		e.CAName = name
 		e.CA = &export.Node{Name: name, Address: specs.Address(name, org.Namespace, v1alpha1.PortCA)}
 	}
 	return e, nil

@@ -47,7 +47,7 @@ func demo() Network {
 			}),
 			member("org1", Organization{
 				Peers: []Node{{Name: "peer0-org1", Address: "localhost:7051", ServerName: "peer0-org1.demo", SANs: []string{"peer0.org1.example.com"}}},
-				CA:    &Node{Name: "ca-org1", Address: "localhost:7054"},
+				CA:    &Node{Name: "ca-org1", Address: "localhost:7054"}, CAName: "ca-org1",
 				Users: []User{user("Admin"), user("User1")},
 			}),
 			member("org2", Organization{

@@ -31,8 +31,10 @@ type Organization struct {
 	Peers    []Node
 	Orderers []Node
 	// CA is the application CA; nil where the organisation runs none.
-	CA    *Node
-	Users []User
+	CA *Node
+	// CAName is how the CA calls itself; clients have to say it.
+	CAName string
+	Users  []User
 }
 
 // Node is an endpoint.
@@ -172,6 +174,7 @@ func (p *profile) add(o Organization) {
 		entry.CAs = []string{o.CA.Name}
 		p.CAs[o.CA.Name] = profileCA{
 			URL:         "https://" + o.CA.Address,
+			CAName:      o.CAName,
 			TLSCACerts:  profilePEMList{PEM: []string{roots}},
 			HTTPOptions: map[string]bool{"verify": true},
 		}

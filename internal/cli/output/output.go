@@ -3,6 +3,7 @@
 package output
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -77,7 +78,8 @@ func Print(w io.Writer, f Format, d Document) error {
 
 // Table writes aligned columns. Cells lose line breaks and tabs, which would break the columns.
 func Table(w io.Writer, header []string, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 4, 3, ' ', 0)
 	if len(header) > 0 {
 		fmt.Fprintln(t, strings.Join(header, "\t"))
 	}
@@ -87,10 +89,15 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 		for i, c := range row {
 			cells[i] = clean.Replace(c)
 		}
-		fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print table: %w", err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -106,7 +106,8 @@ func TestReadLeases(t *testing.T) {
 	folder := t.TempDir()
 	files := map[string][]byte{
 		"pods-1-eth0": result(t, "u1", "10.1.1.5/24"),
-		"pods-1-lo":   []byte(`{"kind":"cniCacheV1","result":{"ips":[{"address":"127.0.0.1/8"}]}}`),
+		"pods-1-lo":   result(t, "u1", "127.0.0.1/8"),
+		"other":       []byte(`{"kind":"cniCacheV1","result":{"ips":[{"address":"10.1.1.7/24"}]}}`),
 		"half":        result(t, "u2", "10.1.1.6/24")[:40],
 		"odd":         result(t, "u3", "10.1.1"),
 	}

@@ -52,8 +52,10 @@ func parseResult(data []byte) ([]Lease, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read address %q of a CNI result: %w", ip.Address, err)
 		}
-		pod.Addr = prefix.Addr()
-		out = append(out, pod)
+		// The loopback interface has a result of its own, with the same pod in it.
+		if pod.Addr = prefix.Addr(); !pod.Addr.IsLoopback() {
+			out = append(out, pod)
+		}
 	}
 	return out, nil
 }

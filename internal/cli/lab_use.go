@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,8 +29,8 @@ func newLabKubectl(f *labFlags) *cobra.Command {
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
 			err = cmd.Run()
 			// kubectl has said itself what is wrong.
-			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() > 0 {
-				return withCode(exit.ExitCode(), errSilent)
+			if code := lab.ExitCode(err); code > 0 {
+				return withCode(code, errSilent)
 			}
 			return err
 		},

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -63,12 +62,9 @@ func adminConfig(s *SitePlan) (*rest.Config, error) {
 
 // apply writes an object, whoever wrote it before.
 func apply(ctx context.Context, cl client.Client, o client.Object) error {
-	o.SetManagedFields(nil)
-	o.SetCreationTimestamp(metav1.Time{})
 	raw, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return fmt.Errorf("encode %q: %w", o.GetName(), err)
 	}
-	target := o.DeepCopyObject().(client.Object)
-	return cl.Patch(ctx, target, client.RawPatch(types.ApplyPatchType, raw), client.ForceOwnership, client.FieldOwner(fieldOwner))
+	return cl.Patch(ctx, o, client.RawPatch(types.ApplyPatchType, raw), client.ForceOwnership, client.FieldOwner(fieldOwner))
 }

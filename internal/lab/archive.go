@@ -23,7 +23,7 @@ import (
 
 // baseImages are the images that every node has from the start; each is made
 // from the program of the same name in the libexec folder.
-var baseImages = []string{"pause", "coredns"}
+func baseImages() []string { return []string{"pause", "coredns"} }
 
 // nameAnnotation is where containerd reads an image's name in an OCI archive.
 const nameAnnotation = "io.containerd.image.name"
@@ -94,7 +94,7 @@ func writeBaseImages(p *Plan) error {
 	if err := os.MkdirAll(filepath.Dir(p.imageFile("x")), 0o755); err != nil {
 		return err
 	}
-	for _, name := range baseImages {
+	for _, name := range baseImages() {
 		img, err := programImage(filepath.Join(p.Libexec, name), "/"+name)
 		if err != nil {
 			return err

@@ -84,10 +84,14 @@ func makeCgroup(hs []hierarchy, path string) error {
 
 // controllers are what a kubelet asks for in version 2; the last two it can do
 // without.
-var controllers = []struct {
+func controllers() []controller {
+	return []controller{{"cpuset", true}, {"cpu", true}, {"memory", true}, {"pids", true}, {"io", false}, {"hugetlb", false}}
+}
+
+type controller struct {
 	name     string
 	required bool
-}{{"cpuset", true}, {"cpu", true}, {"memory", true}, {"pids", true}, {"io", false}, {"hugetlb", false}}
+}
 
 // handDown enables a version 2 group's controllers for the groups below it.
 // Beside version 1 trees that is of no use, and not done.
@@ -100,7 +104,7 @@ func handDown(dir string, wanted bool) error {
 	if err != nil {
 		return fmt.Errorf("read controllers: %w", err)
 	}
-	for _, c := range controllers {
+	for _, c := range controllers() {
 		if slices.Contains(strings.Fields(string(enabled)), c.name) {
 			continue
 		}
@@ -172,7 +176,7 @@ func cgroupProcs(hs []hierarchy, path string) ([]int, error) {
 			if err != nil || d.IsDir() || d.Name() != "cgroup.procs" {
 				return err
 			}
-			raw, err := os.ReadFile(file)
+			raw, err := os.ReadFile(file) //nolint:gosec // G122: the kernel's own files, no links in them
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 				return nil
 			}

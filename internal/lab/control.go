@@ -46,7 +46,9 @@ func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %q: %w", path, err)
 	}
 	// The short path is gone when the folder is closed.
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
 	return l, os.Chmod(path, 0o600)
 }
 

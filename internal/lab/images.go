@@ -106,7 +106,7 @@ func (s *Site) loadImage(ctx context.Context, image namedImage) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	if err := errors.Join(writeArchive(tmp, image), tmp.Close()); err != nil {
 		return err
 	}

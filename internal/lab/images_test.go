@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,15 +22,15 @@ import (
 
 var sameArchived = cmp.AllowUnexported(archived{})
 
-func testImage(t testing.TB) (v1.Image, string) {
-	t.Helper()
+func testImage(tb testing.TB) (v1.Image, string) {
+	tb.Helper()
 	img, err := random.Image(300, 2)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	config, err := img.ConfigName()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return img, config.String()
 }
@@ -78,7 +80,7 @@ func TestArchiveBlobs(t *testing.T) {
 	blobs := 0
 	for r := tar.NewReader(&raw); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -91,7 +93,7 @@ func TestArchiveBlobs(t *testing.T) {
 		if _, err := io.Copy(sum, r); err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprintf("%x", sum.Sum(nil)); got != filepath.Base(h.Name) {
+		if got := hex.EncodeToString(sum.Sum(nil)); got != filepath.Base(h.Name) {
 			t.Errorf("blob %s has the digest %s", h.Name, got)
 		}
 		blobs++
@@ -259,7 +261,7 @@ func keepFiles(raw []byte, keep func([]byte) bool) ([]byte, error) {
 	w := tar.NewWriter(&out)
 	for r := tar.NewReader(bytes.NewReader(raw)); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out.Bytes(), w.Close()
 		}
 		if err != nil {

@@ -179,7 +179,7 @@ func TestCgroups(t *testing.T) {
 	}
 	group := (&Plan{ID: labID(t.TempDir())}).cgroup()
 	t.Cleanup(func() {
-		if err := clearCgroup(context.Background(), hs, group); err != nil {
+		if err := clearCgroup(context.WithoutCancel(t.Context()), hs, group); err != nil {
 			t.Error(err)
 		}
 	})

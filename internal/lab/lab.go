@@ -65,8 +65,8 @@ func BaseDir() (string, error) {
 		return "", fmt.Errorf("find the folder of labs: %w", err)
 	}
 	// One lab has one name for its folder, whatever links lead there.
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
 	}
 	return dir, nil
 }

@@ -49,7 +49,7 @@ func bringUp(t *testing.T, o Options) *live {
 	}
 	t.Logf("up in %.1f s", time.Since(start).Seconds())
 	t.Cleanup(func() {
-		if err := l.Down(context.Background()); err != nil {
+		if err := l.Down(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
@@ -512,19 +512,19 @@ func TestKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, after := range []time.Duration{0, 10, 30, 60, 100, 200, 400, 800, 1500, 3000} {
+	for _, after := range []int{0, 10, 30, 60, 100, 200, 400, 800, 1500, 3000} {
 		t.Run(fmt.Sprintf("up killed after %d ms", after), func(t *testing.T) {
 			cmd := startUp(t)
-			time.Sleep(after * time.Millisecond)
+			time.Sleep(time.Duration(after) * time.Millisecond)
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			downLeavesNothing(t, victim)
 		})
 	}
-	for _, after := range []time.Duration{50, 500, 2500} {
+	for _, after := range []int{50, 500, 2500} {
 		t.Run(fmt.Sprintf("up interrupted after %d ms", after), func(t *testing.T) {
 			cmd := startUp(t)
-			time.Sleep(after * time.Millisecond)
+			time.Sleep(time.Duration(after) * time.Millisecond)
 			_ = cmd.Process.Signal(os.Interrupt)
 			if err := cmd.Wait(); err == nil {
 				t.Error("an interrupted up passes")
@@ -533,10 +533,10 @@ func TestKills(t *testing.T) {
 		})
 	}
 	for _, role := range []string{"supervisor", "node"} {
-		for _, after := range []time.Duration{100, 1000, 2500} {
+		for _, after := range []int{100, 1000, 2500} {
 			t.Run(fmt.Sprintf("%s killed after %d ms", role, after), func(t *testing.T) {
 				cmd := startUp(t)
-				time.Sleep(after * time.Millisecond)
+				time.Sleep(time.Duration(after) * time.Millisecond)
 				killRole(t, victim, role)
 				if err := cmd.Wait(); err == nil {
 					t.Error("up passes although its processes died")

@@ -13,17 +13,19 @@ import (
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // packages maps each program that a lab runs to the Debian package that has it.
-var packages = []struct{ program, pkg string }{
-	{"containerd", "containerd"},
-	{"ctr", "containerd"},
-	{"containerd-shim-runc-v2", "containerd"},
-	{"runc", "runc"},
-	{"nft", "nftables"},
-	{"iptables", "iptables"},
-	{"conntrack", "conntrack"},
+func packages() [][2]string {
+	return [][2]string{
+		{"containerd", "containerd"},
+		{"ctr", "containerd"},
+		{"containerd-shim-runc-v2", "containerd"},
+		{"runc", "runc"},
+		{"nft", "nftables"},
+		{"iptables", "iptables"},
+		{"conntrack", "conntrack"},
+	}
 }
 
-var cniPlugins = []string{"bridge", "host-local", "loopback", "portmap"}
+func cniPlugins() []string { return []string{"bridge", "host-local", "loopback", "portmap"} }
 
 // ErrNeeds marks an error that the user can only mend on the machine: rights,
 // packages or programs are missing.
@@ -41,7 +43,7 @@ func checkNeeds(libexec string) error {
 	if !exists("/proc/sys/net/bridge") {
 		return fmt.Errorf("%w: the kernel does not filter bridged packets; modprobe br_netfilter", ErrNeeds)
 	}
-	for _, name := range append([]string{"kube"}, baseImages...) {
+	for _, name := range append([]string{"kube"}, baseImages()...) {
 		if !exists(filepath.Join(libexec, name)) {
 			return fmt.Errorf("%w: no %q in %s: build it with \"make images\", or set HEDDLE_LIBEXEC to the folder that has it",
 				ErrNeeds, name, libexec)
@@ -53,9 +55,9 @@ func checkNeeds(libexec string) error {
 // checkPackages names the programs that are not there, and how to get them.
 func checkPackages(have func(program string) bool, cni bool) error {
 	var missing, wanted []string
-	for _, p := range packages {
-		if !have(p.program) {
-			missing, wanted = append(missing, p.program), appendNew(wanted, p.pkg)
+	for _, p := range packages() {
+		if !have(p[0]) {
+			missing, wanted = append(missing, p[0]), appendNew(wanted, p[1])
 		}
 	}
 	if !cni {
@@ -81,7 +83,7 @@ func findProgram(name string) string {
 func findCNI() (string, error) {
 	for _, dir := range []string{"/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"} {
 		complete := true
-		for _, name := range cniPlugins {
+		for _, name := range cniPlugins() {
 			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 				complete = false
 			}
@@ -90,7 +92,7 @@ func findCNI() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("find CNI plugins %s: none of the usual folders has them all", strings.Join(cniPlugins, ", "))
+	return "", fmt.Errorf("find CNI plugins %s: none of the usual folders has them all", strings.Join(cniPlugins(), ", "))
 }
 
 func appendNew(list []string, s string) []string {

@@ -89,6 +89,14 @@ func dialIn(ctx context.Context, ns *os.File, network, address string) (net.Conn
 	return conn, err
 }
 
+// portOf is the port of a TCP listener.
+func portOf(l net.Listener) int {
+	if a, ok := l.Addr().(*net.TCPAddr); ok {
+		return a.Port
+	}
+	return 0
+}
+
 // listenIn listens on address inside ns.
 func listenIn(ctx context.Context, ns *os.File, network, address string) (net.Listener, error) {
 	var listener net.Listener

@@ -88,7 +88,7 @@ func (r *nodeRole) run(ctx context.Context) error {
 // importBase loads what every node needs, while the control plane starts. One
 // archive after the other: at once they would wait for each other's locks.
 func (r *nodeRole) importBase(ctx context.Context) {
-	for _, name := range baseImages {
+	for _, name := range baseImages() {
 		archive := r.plan.imageFile(name)
 		err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
 			_, err := os.Stat(archive)

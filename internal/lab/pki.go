@@ -91,7 +91,8 @@ func servers(s *SitePlan) []leaf {
 	out := []leaf{
 		{file: "etcd", cn: "etcd", ips: []netip.Addr{local, api}, dns: []string{"localhost"}},
 		{file: "apiserver", cn: "kube-apiserver", ips: []netip.Addr{local, api, s.apiService()}, dns: []string{
-			"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}},
+			"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+		}},
 		{file: "apiserver-kubelet-client", cn: "kube-apiserver-kubelet-client", org: mastersGroup},
 	}
 	for _, n := range s.Nodes {
@@ -245,7 +246,8 @@ func writeFile(path string, raw []byte, mode os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("write %q: %w", path, err)
 	}
-	defer os.Remove(tmp.Name())
+	// After the rename there is nothing to remove.
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	if _, err := tmp.Write(raw); err != nil {
 		return fmt.Errorf("write %q: %w", path, err)
 	}

@@ -135,15 +135,20 @@ func (p *Plan) cgroup() string { return "heddle-lab-" + p.ID }
 // apiPort is where each site's API server listens inside the lab.
 const apiPort = 6443
 
+// octet is a number that the bounds of a plan keep below 256.
+func octet(i int) byte { return byte(i & 0xff) }
+
 func addr4(a, b, c, d int) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(a), byte(b), byte(c), byte(d)})
+	return netip.AddrFrom4([4]byte{octet(a), octet(b), octet(c), octet(d)})
 }
 
 func (s *SitePlan) gateway() netip.Addr     { return addr4(10, 200, s.Index, 1) }
 func (s *SitePlan) nodeRange() netip.Prefix { return netip.PrefixFrom(addr4(10, 200, s.Index, 0), 24) }
+
 func (s *SitePlan) podRange() netip.Prefix {
 	return netip.PrefixFrom(addr4(10, 100+2*s.Index, 0, 0), 16)
 }
+
 func (s *SitePlan) svcRange() netip.Prefix {
 	return netip.PrefixFrom(addr4(10, 101+2*s.Index, 0, 0), 16)
 }
@@ -168,5 +173,5 @@ func (n *NodePlan) path(file string) string { return filepath.Join(n.Dir, file) 
 func (n *NodePlan) log(name string) string  { return filepath.Join(n.Dir, "log", name+".log") }
 func (n *NodePlan) controlPlane() bool      { return n.Index == 1 }
 func (n *NodePlan) mac() net.HardwareAddr {
-	return net.HardwareAddr{2, 0, 10, 200, byte(n.Site), byte(10 + n.Index)}
+	return net.HardwareAddr{2, 0, 10, 200, octet(n.Site), octet(10 + n.Index)}
 }

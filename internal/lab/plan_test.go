@@ -43,11 +43,11 @@ func TestNewPlan(t *testing.T) {
 			}
 			var sites []string
 			for _, s := range p.Sites {
-				line := s.Name + ":"
+				var nodes []string
 				for _, n := range s.Nodes {
-					line += " " + n.Name
+					nodes = append(nodes, n.Name)
 				}
-				sites = append(sites, line)
+				sites = append(sites, s.Name+": "+strings.Join(nodes, " "))
 			}
 			if diff := cmp.Diff(tc.want, strings.Join(sites, "; ")); diff != "" {
 				t.Error(diff)

@@ -83,6 +83,16 @@ func (s *Site) Kubectl(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// ExitCode is the code that a command such as Kubectl's ended with; 0 when err
+// is something else.
+func ExitCode(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return max(exit.ExitCode(), 0)
+	}
+	return 0
+}
+
 // DialContext connects to address (IP and port) from inside the site's first
 // node: pods, Services and other sites can be reached by it.
 func (s *Site) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
@@ -120,7 +130,7 @@ func (s *Site) Forward(ctx context.Context, localPort int, target string) (int, 
 		return 0, fmt.Errorf("forward port %d: %w", localPort, err)
 	}
 	go relay(ctx, l, func(ctx context.Context) (net.Conn, error) { return s.DialContext(ctx, "tcp", target) })
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return portOf(l), nil
 }
 
 func (s *Site) client() (*kubernetes.Clientset, error) {

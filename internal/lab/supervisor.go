@@ -296,7 +296,7 @@ func (s *supervisor) forward(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("forward to %q: %w", site.Name, err)
 		}
-		s.ports[site.Name] = l.Addr().(*net.TCPAddr).Port
+		s.ports[site.Name] = portOf(l)
 		if err := writeUserKubeconfig(s.plan, site, s.ports[site.Name]); err != nil {
 			return err
 		}

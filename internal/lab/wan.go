@@ -54,7 +54,7 @@ func (w *wan) addSite(s *SitePlan) error {
 	attrs.Name = s.bridge()
 	// Fixed hardware addresses: a node that is made anew would else meet
 	// entries of its predecessor in its neighbours' tables.
-	attrs.HardwareAddr = net.HardwareAddr{2, 0, 10, 200, byte(s.Index), 1}
+	attrs.HardwareAddr = net.HardwareAddr{2, 0, 10, 200, octet(s.Index), 1}
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
 	if err := w.nl.LinkAdd(bridge); err != nil {
 		return fmt.Errorf("add bridge %q: %w", attrs.Name, err)

@@ -117,13 +117,17 @@ func TestCompile(t *testing.T) {
 		},
 		"overlapping holes are merged": {
 			spec: spec(labelled("app", "db"), nil, []networkingv1.NetworkPolicyIngressRule{from(networkingv1.NetworkPolicyPeer{
-				IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8", Except: []string{"10.1.0.0/24", "10.1.0.0/16", "10.3.0.0/24"}}})}, nil),
-			ingress: map[netip.Addr][]Allow{db: {{Policy: "shop/p", Peer: Peer{Block: netip.MustParsePrefix("10.0.0.0/8"),
-				Except: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.3.0.0/24")}}}}},
+				IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8", Except: []string{"10.1.0.0/24", "10.1.0.0/16", "10.3.0.0/24"}},
+			})}, nil),
+			ingress: map[netip.Addr][]Allow{db: {{Policy: "shop/p", Peer: Peer{
+				Block:  netip.MustParsePrefix("10.0.0.0/8"),
+				Except: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.3.0.0/24")},
+			}}}},
 		},
 		"overlapping ports are merged": {
 			spec: spec(labelled("app", "db"), nil, []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{
-				port("TCP", 90, 95), port("UDP", nil), port("TCP", 80), port("TCP", 92), port("UDP", 53), port("TCP", 96, 99)}}}, nil),
+				port("TCP", 90, 95), port("UDP", nil), port("TCP", 80), port("TCP", 92), port("UDP", 53), port("TCP", 96, 99),
+			}}}, nil),
 			ingress: map[netip.Addr][]Allow{db: {{Policy: "shop/p", Peer: Peer{Any: true}, Ports: []Ports{{"TCP", 80, 80}, {"TCP", 90, 99}, {"UDP", 0, 0}}}}},
 		},
 		"a name the pod does not have opens nothing": {
@@ -190,10 +194,14 @@ func TestHolders(t *testing.T) {
 		}, want: "other"},
 		"a lease wins over status": {leases: []Lease{{Addr: addr, UID: "shop/other"}}, want: "other"},
 		"a lease without uid":      {leases: []Lease{{Addr: addr, Namespace: "shop", Name: "other"}}, want: "other"},
-		"a lease of an unknown pod": {leases: []Lease{{Addr: addr, UID: "gone", Namespace: "shop", Name: "other"}},
-			want: "web"},
-		"the later lease": {leases: []Lease{{Addr: addr, UID: "shop/web", Time: young.Time}, {Addr: addr, UID: "shop/other", Time: old.Time}},
-			want: "web"},
+		"a lease of an unknown pod": {
+			leases: []Lease{{Addr: addr, UID: "gone", Namespace: "shop", Name: "other"}},
+			want:   "web",
+		},
+		"the later lease": {
+			leases: []Lease{{Addr: addr, UID: "shop/web", Time: young.Time}, {Addr: addr, UID: "shop/other", Time: old.Time}},
+			want:   "web",
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -293,22 +293,55 @@ func TestKernel(t *testing.T) {
 		tries    []try
 	}{
 		"no policy": {nil, []try{
-			{"db", "tcp", webAt, true}, {"teller", "tcp", webAt, true}, {"teller", "udp", webAt, true}, {"far", "tcp", webAt, true}, {"outside", "tcp", webAt, true},
-			{"web", "tcp", farAt, true}, {"db", "tcp", webService, true}, {"web", "tcp", webService, true}, {"web", "tcp", outsideAt, true}, {"db", "tcp", apiService, true},
+			{"db", "tcp", webAt, true},
+			{"teller", "tcp", webAt, true},
+			{"teller", "udp", webAt, true},
+			{"far", "tcp", webAt, true},
+			{"outside", "tcp", webAt, true},
+			{"web", "tcp", farAt, true},
+			{"db", "tcp", webService, true},
+			{"web", "tcp", webService, true},
+			{"web", "tcp", outsideAt, true},
+			{"db", "tcp", apiService, true},
 		}},
 		"default deny ingress": {policies{"p": spec(everything, in, nil, nil)}, []try{
-			{"db", "tcp", webAt, false}, {"db", "udp", webAt, false}, {"teller", "tcp", webAt, false}, {"far", "tcp", webAt, false}, {"outside", "tcp", webAt, false},
-			{"db", "tcp", webService, false}, {"node2", "tcp", webAt, false}, {"db", "tcp", tellerAt, true}, {"web", "tcp", farAt, true},
-			{"node", "tcp", webAt, true}, {"node", "udp", webAt, true}, {"node", "tcp", webService, true}, {"web", "tcp", webAt, true}, {"web", "tcp", webService, true},
+			{"db", "tcp", webAt, false},
+			{"db", "udp", webAt, false},
+			{"teller", "tcp", webAt, false},
+			{"far", "tcp", webAt, false},
+			{"outside", "tcp", webAt, false},
+			{"db", "tcp", webService, false},
+			{"node2", "tcp", webAt, false},
+			{"db", "tcp", tellerAt, true},
+			{"web", "tcp", farAt, true},
+			{"node", "tcp", webAt, true},
+			{"node", "udp", webAt, true},
+			{"node", "tcp", webService, true},
+			{"web", "tcp", webAt, true},
+			{"web", "tcp", webService, true},
 		}},
 		"default deny egress": {policies{"p": spec(everything, out, nil, nil)}, []try{
-			{"web", "tcp", dbAt, false}, {"web", "tcp", farAt, false}, {"web", "tcp", outsideAt, false}, {"web", "tcp", farService, false},
-			{"web", "tcp", kubeletAt, false}, {"web", "tcp", apiService, false}, {"web", "udp", tellerAt, false},
-			{"teller", "tcp", webAt, true}, {"teller", "udp", webAt, true}, {"node", "tcp", webAt, true}, {"far", "tcp", webAt, true}, {"web", "tcp", webService, true},
+			{"web", "tcp", dbAt, false},
+			{"web", "tcp", farAt, false},
+			{"web", "tcp", outsideAt, false},
+			{"web", "tcp", farService, false},
+			{"web", "tcp", kubeletAt, false},
+			{"web", "tcp", apiService, false},
+			{"web", "udp", tellerAt, false},
+			{"teller", "tcp", webAt, true},
+			{"teller", "udp", webAt, true},
+			{"node", "tcp", webAt, true},
+			{"far", "tcp", webAt, true},
+			{"web", "tcp", webService, true},
 		}},
 		"own namespace only": {policies{"p": spec(everything, in, []networkingv1.NetworkPolicyIngressRule{from(pods(everything))}, nil)}, []try{
-			{"db", "tcp", webAt, true}, {"db", "udp", webAt, true}, {"far", "tcp", webAt, true}, {"db", "tcp", webService, true},
-			{"teller", "tcp", webAt, false}, {"teller", "tcp", webService, false}, {"outside", "tcp", webAt, false},
+			{"db", "tcp", webAt, true},
+			{"db", "udp", webAt, true},
+			{"far", "tcp", webAt, true},
+			{"db", "tcp", webService, true},
+			{"teller", "tcp", webAt, false},
+			{"teller", "tcp", webService, false},
+			{"outside", "tcp", webAt, false},
 		}},
 		"pod selector": {policies{"p": spec(labelled("app", "db"), in, []networkingv1.NetworkPolicyIngressRule{from(pods(labelled("app", "web")))}, nil)}, []try{
 			{"web", "tcp", dbAt, true}, {"far", "tcp", dbAt, true}, {"teller", "tcp", dbAt, false}, {"teller", "tcp", webAt, true},
@@ -335,7 +368,8 @@ func TestKernel(t *testing.T) {
 		}},
 		"egress to the API server, after service translation": {policies{"p": spec(everything, out, nil, []networkingv1.NetworkPolicyEgressRule{{
 			To:    []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.200.1.11/32"}}},
-			Ports: []networkingv1.NetworkPolicyPort{port("TCP", 6443)}}})}, []try{
+			Ports: []networkingv1.NetworkPolicyPort{port("TCP", 6443)},
+		}})}, []try{
 			{"web", "tcp", apiService, true}, {"web", "tcp", apiAt, true}, {"web", "udp", apiAt, false}, {"web", "tcp", kubeletAt, false},
 		}},
 		"egress to a service: the pod behind it counts": {policies{"p": spec(labelled("app", "db"), out, nil, []networkingv1.NetworkPolicyEgressRule{to(pods(labelled("app", "web")))})}, []try{
@@ -358,12 +392,14 @@ func TestKernel(t *testing.T) {
 			{"db", "tcp", webAt, true}, {"db", "tcp", "10.1.1.10:81", false}, {"web", "tcp", dbAt, false},
 		}},
 		"named port, egress: 80 at web, 8080 at far": {policies{"p": spec(labelled("app", "db"), out, nil, []networkingv1.NetworkPolicyEgressRule{{
-			To: []networkingv1.NetworkPolicyPeer{pods(everything)}, Ports: []networkingv1.NetworkPolicyPort{port("TCP", "http")}}})}, []try{
+			To: []networkingv1.NetworkPolicyPeer{pods(everything)}, Ports: []networkingv1.NetworkPolicyPort{port("TCP", "http")},
+		}})}, []try{
 			{"db", "tcp", webAt, true}, {"db", "tcp", farAt, true}, {"db", "tcp", "10.1.1.10:8000", false}, {"db", "tcp", "10.1.2.10:8081", false}, {"db", "tcp", tellerAt, false},
 		}},
 		"selectors and ports of one rule hold together": {policies{"p": spec(everything, in, []networkingv1.NetworkPolicyIngressRule{
 			{From: []networkingv1.NetworkPolicyPeer{pods(labelled("app", "db"))}, Ports: []networkingv1.NetworkPolicyPort{port("TCP", 80)}},
-			{From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: labelled("tenant", "two")}}, Ports: []networkingv1.NetworkPolicyPort{port("TCP", 81)}}}, nil)}, []try{
+			{From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: labelled("tenant", "two")}}, Ports: []networkingv1.NetworkPolicyPort{port("TCP", 81)}},
+		}, nil)}, []try{
 			{"db", "tcp", webAt, true}, {"db", "tcp", "10.1.1.10:81", false}, {"teller", "tcp", "10.1.1.10:81", true}, {"teller", "tcp", webAt, false},
 		}},
 		"policies add up": {policies{

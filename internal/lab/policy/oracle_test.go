@@ -315,9 +315,15 @@ func FuzzCompile(f *testing.F) {
 		for _, src := range addrs {
 			for _, dst := range addrs {
 				for _, end := range []Ports{
-					{Protocol: corev1.ProtocolTCP, First: 79}, {Protocol: corev1.ProtocolTCP, First: 80}, {Protocol: corev1.ProtocolTCP, First: 81},
-					{Protocol: corev1.ProtocolTCP, First: 82}, {Protocol: corev1.ProtocolTCP, First: 83}, {Protocol: corev1.ProtocolTCP, First: 9999},
-					{Protocol: corev1.ProtocolUDP, First: 53}, {Protocol: corev1.ProtocolUDP, First: 80}, {Protocol: corev1.ProtocolSCTP, First: 81},
+					{Protocol: corev1.ProtocolTCP, First: 79},
+					{Protocol: corev1.ProtocolTCP, First: 80},
+					{Protocol: corev1.ProtocolTCP, First: 81},
+					{Protocol: corev1.ProtocolTCP, First: 82},
+					{Protocol: corev1.ProtocolTCP, First: 83},
+					{Protocol: corev1.ProtocolTCP, First: 9999},
+					{Protocol: corev1.ProtocolUDP, First: 53},
+					{Protocol: corev1.ProtocolUDP, First: 80},
+					{Protocol: corev1.ProtocolSCTP, First: 81},
 				} {
 					got := n1.passes(src, dst, end.Protocol, end.First) && n2.passes(src, dst, end.Protocol, end.First)
 					if want := (oracle{w}).passes(src, dst, end.Protocol, end.First); got != want {

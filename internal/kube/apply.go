@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,6 +73,10 @@ func (a *Applier) Apply(ctx context.Context, owner client.Object, obj client.Obj
 		}
 	}
 	if err := a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(want), client.ForceOwnership, client.FieldOwner(a.FieldOwner)); err != nil {
+		if apierrors.IsInvalid(err) {
+			return Stalled(v1alpha1.ReasonInvalidSpec, "The API server refuses %s %q, which follows from this spec: %s",
+				want.GetKind(), want.GetName(), causes(err))
+		}
 		return fmt.Errorf("apply %s %q: %w", want.GetKind(), want.GetName(), err)
 	}
 	a.remember(key, applied{want: sum, resourceVersion: want.GetResourceVersion()})
@@ -152,21 +157,53 @@ func mayTake(owner client.Object, want *unstructured.Unstructured, live client.O
 		return Waiting(v1alpha1.ReasonDeleting, 0, "%s %q is still being deleted", want.GetKind(), want.GetName())
 	}
 	ctl := metav1.GetControllerOf(live)
-	switch {
-	case owner != nil && ctl != nil && ctl.UID != owner.GetUID() && ctl.Name == owner.GetName() && ctl.Kind == want.GetOwnerReferences()[0].Kind:
+	if ctl != nil && owner != nil && ctl.UID != owner.GetUID() && ctl.Name == owner.GetName() && ctl.Kind == want.GetOwnerReferences()[0].Kind {
 		return Waiting(v1alpha1.ReasonDeleting, time.Second, "%s %q of the former %s %q is still being collected",
 			want.GetKind(), want.GetName(), ctl.Kind, ctl.Name)
-	case owner != nil && ctl != nil && ctl.UID != owner.GetUID():
+	}
+	if ctl != nil && (owner == nil || ctl.UID != owner.GetUID()) {
 		return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q belongs to %s %q: delete or rename one of them",
 			want.GetKind(), want.GetName(), ctl.Kind, ctl.Name)
-	case ctl == nil && live.GetLabels()[v1alpha1.LabelNetwork] != want.GetLabels()[v1alpha1.LabelNetwork]:
+	}
+	if ctl != nil {
+		return nil
+	}
+	return mayTakeByLabel(want, live)
+}
+
+// mayTakeByLabel looks at an object that nobody controls: only the labels tell whom it was made for.
+func mayTakeByLabel(want *unstructured.Unstructured, live client.Object) error {
+	have, wanted := live.GetLabels(), want.GetLabels()
+	if have[v1alpha1.LabelNetwork] != wanted[v1alpha1.LabelNetwork] {
 		return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q exists and was not made by Heddle: delete or rename it",
 			want.GetKind(), want.GetName())
-	case owner == nil && ctl != nil:
-		return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q belongs to %s %q: delete or rename it",
-			want.GetKind(), want.GetName(), ctl.Kind, ctl.Name)
+	}
+	if a, b := have[v1alpha1.LabelNetworkID], wanted[v1alpha1.LabelNetworkID]; a != "" && b != "" && a != b {
+		return Stalled(v1alpha1.ReasonNamespaceRetained, "%s %q is left over from the network with networkID %q: set that networkID or delete it",
+			want.GetKind(), want.GetName(), a)
+	}
+	for _, label := range []string{v1alpha1.LabelOrganization, v1alpha1.LabelNode, v1alpha1.LabelComponent, v1alpha1.LabelChannel} {
+		if a, b := have[label], wanted[label]; a != "" && b != "" && a != b {
+			return Stalled(v1alpha1.ReasonInvalidOwnership, "%s %q was made for %s %q: rename one of the two objects that need this name",
+				want.GetKind(), want.GetName(), label, a)
+		}
 	}
 	return nil
+}
+
+// Owned checks that an object which was read is the one that is wanted and not somebody else's of the same name. Both
+// have no owner: labels tell.
+func Owned(want, live client.Object) error {
+	u := &unstructured.Unstructured{}
+	u.SetKind(kindOf(live))
+	u.SetName(want.GetName())
+	u.SetLabels(want.GetLabels())
+	return mayTake(nil, u, live)
+}
+
+func kindOf(obj client.Object) string {
+	name := fmt.Sprintf("%T", obj)
+	return name[strings.LastIndex(name, ".")+1:]
 }
 
 func (a *Applier) unchanged(key objectKey, want [sha256.Size]byte, resourceVersion string) bool {
@@ -183,4 +220,17 @@ func (a *Applier) remember(key objectKey, s applied) {
 		a.seen = map[objectKey]applied{}
 	}
 	a.seen[key] = s
+}
+
+// causes lists what the API server finds wrong, without the object's name, which the caller tells.
+func causes(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
+		return err.Error()
+	}
+	var out []string
+	for _, c := range status.Status().Details.Causes {
+		out = append(out, c.Field+": "+c.Message)
+	}
+	return strings.Join(out, "; ")
 }

@@ -24,6 +24,8 @@ type Intent struct {
 	After time.Duration
 	// Stalled says that only a change by a person helps.
 	Stalled bool
+	// Ready says that all is well, and After when to look again all the same.
+	Ready bool
 }
 
 // Error makes an Intent an error, so that steps can return it.
@@ -34,10 +36,20 @@ func Waiting(reason string, after time.Duration, format string, args ...any) err
 	return &Intent{Reason: reason, Message: fmt.Sprintf(format, args...), After: after}
 }
 
+// stalledAfter is when a stalled object is looked at again: what a person changes is not always watched.
+const stalledAfter = time.Minute
+
 // Stalled says that nothing can go on until a person changes what the message names.
 func Stalled(reason, format string, args ...any) error {
-	return &Intent{Reason: reason, Message: fmt.Sprintf(format, args...), Stalled: true}
+	return &Intent{Reason: reason, Message: fmt.Sprintf(format, args...), After: stalledAfter, Stalled: true}
 }
+
+// LookAgain says that all is as the spec asks, and when to look again, as at the time of a renewal.
+func LookAgain(after time.Duration) error {
+	return &Intent{Reason: v1alpha1.ReasonReady, Message: readyMessage, After: max(after, time.Second), Ready: true}
+}
+
+const readyMessage = "All is as the spec asks"
 
 // AsIntent finds the Intent in an error, if it has one.
 func AsIntent(err error) (*Intent, bool) {
@@ -64,13 +76,16 @@ type outcome struct {
 // judge maps the error of a round to its outcome; nil is Ready.
 func judge(err error) outcome {
 	if err == nil {
-		return outcome{ready: true, reason: v1alpha1.ReasonReady, message: "All is as the spec asks"}
+		return outcome{ready: true, reason: v1alpha1.ReasonReady, message: readyMessage}
 	}
 	if i, ok := AsIntent(err); ok {
-		return outcome{reconciling: !i.Stalled, stalled: i.Stalled, reason: i.Reason, message: clip(i.Message), after: i.After}
+		return outcome{ready: i.Ready, reconciling: !i.Stalled && !i.Ready, stalled: i.Stalled, reason: i.Reason, message: clip(i.Message), after: i.After}
 	}
 	if silent(err) {
 		return outcome{keep: true, retry: err}
+	}
+	if apierrors.IsForbidden(err) {
+		return outcome{reconciling: true, reason: v1alpha1.ReasonForbidden, message: clip(sentence(err)), retry: err}
 	}
 	return outcome{reconciling: true, reason: v1alpha1.ReasonRetrying, message: clip(sentence(err)), retry: err}
 }

@@ -61,8 +61,10 @@ func rank(err error) int {
 	i, ok := AsIntent(err)
 	switch {
 	case !ok:
-		return 3
+		return 4
 	case i.Stalled:
+		return 3
+	case !i.Ready:
 		return 2
 	default:
 		return 1

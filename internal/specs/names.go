@@ -61,6 +61,9 @@ const (
 	KeyCAChain = "ca-chain.pem"
 )
 
+// AnnotationRan on a node's volume is the newest version that ran on it: an older line must not.
+const AnnotationRan = "heddle.dev/ran-version"
+
 // KeyGenesisBlock is the key of a channel's genesis block in its ConfigMap.
 const KeyGenesisBlock = "block"
 

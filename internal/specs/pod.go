@@ -61,9 +61,9 @@ func (w workload) deployment() *appsv1.Deployment {
 
 func (w workload) pod() corev1.PodSpec {
 	for i := range w.init {
-		w.init[i].SecurityContext = restricted()
+		harden(&w.init[i])
 	}
-	w.container.SecurityContext = restricted()
+	harden(&w.container)
 	spec := corev1.PodSpec{
 		EnableServiceLinks:            ptr.To(false),
 		AutomountServiceAccountToken:  ptr.To(false),
@@ -140,6 +140,12 @@ func templateHash(template corev1.PodTemplateSpec, material string) string {
 	}
 	sum := sha256.Sum256(fmt.Appendf(raw, "\n%s", material))
 	return hex.EncodeToString(sum[:16])
+}
+
+// harden restricts a container, and has the end of its log told where it fails.
+func harden(c *corev1.Container) {
+	c.SecurityContext = restricted()
+	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 }
 
 // restricted is what Pod Security asks of every container, and a root file system that cannot be written.

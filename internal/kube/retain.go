@@ -1,0 +1,44 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+)
+
+// Retain labels an object as left over from something that is gone. obj needs no more than a kind, a namespace and a
+// name; an object that is not there is no error.
+func (a *Applier) Retain(ctx context.Context, obj client.Object) error {
+	live, err := a.live(ctx, obj)
+	if err != nil {
+		return fmt.Errorf("read %T %q: %w", obj, obj.GetName(), err)
+	}
+	if live == nil || live.GetLabels()[v1alpha1.LabelNetwork] == "" {
+		return nil
+	}
+	if _, is := live.GetLabels()[v1alpha1.LabelRetained]; is {
+		return nil
+	}
+	return a.label(ctx, live, `"true"`)
+}
+
+// Release takes the label of Retain off an object that was just read.
+func (a *Applier) Release(ctx context.Context, live client.Object) error {
+	if _, is := live.GetLabels()[v1alpha1.LabelRetained]; !is {
+		return nil
+	}
+	return a.label(ctx, live, "null")
+}
+
+func (a *Applier) label(ctx context.Context, live client.Object, value string) error {
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{%q:%s}}}`, v1alpha1.LabelRetained, value))
+	if err := a.Client.Patch(ctx, live, patch, client.FieldOwner(a.FieldOwner)); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("label %T %q: %w", live, live.GetName(), err)
+	}
+	return nil
+}

@@ -13,8 +13,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/keys"
@@ -58,6 +61,11 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	r.client, r.recorder = mgr.GetClient(), mgr.GetEventRecorder("heddle-organization")
 	r.apply = &kube.Applier{Client: r.client, Reader: mgr.GetAPIReader(), FieldOwner: FieldOwner}
 	r.rounds = &kube.Rounds{Client: r.client, Recorder: r.recorder}
+	gone := builder.WithPredicates(predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	})
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.Organization{}).
 		Owns(&appsv1.Deployment{}).
@@ -65,8 +73,8 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Owns(&corev1.ConfigMap{}).
 		Watches(&corev1.PersistentVolumeClaim{}, watch.ByLabel(v1alpha1.LabelOrganization, v1alpha1.ComponentCA)).
 		Watches(&corev1.Pod{}, watch.ByLabel(v1alpha1.LabelOrganization, v1alpha1.ComponentCA)).
-		Watches(&v1alpha1.Peer{}, handler.EnqueueRequestsFromMapFunc(organizationOf)).
-		Watches(&v1alpha1.Orderer{}, handler.EnqueueRequestsFromMapFunc(organizationOf)).
+		Watches(&v1alpha1.Peer{}, handler.EnqueueRequestsFromMapFunc(organizationOf), gone).
+		Watches(&v1alpha1.Orderer{}, handler.EnqueueRequestsFromMapFunc(organizationOf), gone).
 		WithOptions(kube.ControllerOptions(8)).
 		Complete(r)
 	if err != nil {
@@ -75,11 +83,8 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return nil
 }
 
-// organizationOf wakes an Organization that is being deleted when one of its nodes goes.
+// organizationOf wakes the Organization of a node that is gone: it may have waited for that to go itself.
 func organizationOf(_ context.Context, obj client.Object) []ctrl.Request {
-	if obj.GetDeletionTimestamp().IsZero() {
-		return nil
-	}
 	name := ""
 	switch n := obj.(type) {
 	case *v1alpha1.Peer:

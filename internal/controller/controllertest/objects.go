@@ -1,0 +1,125 @@
+package controllertest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/kube"
+)
+
+// Make creates an object, and takes it away when the test ends.
+func (e *Env) Make(t testing.TB, obj client.Object) {
+	t.Helper()
+	if err := e.Create(t.Context(), obj); err != nil {
+		t.Fatalf("create %T %q: %v", obj, obj.GetName(), err)
+	}
+	t.Cleanup(func() {
+		// No controller is left that could lift a finalizer.
+		ctx, stop := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer stop()
+		live, ok := obj.DeepCopyObject().(client.Object)
+		if !ok || e.Get(ctx, client.ObjectKeyFromObject(obj), live) != nil {
+			return
+		}
+		_ = e.Patch(ctx, live, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))
+		_ = e.Delete(ctx, live)
+	})
+}
+
+// Read fills obj with what is there, and tells whether it is there.
+func (e *Env) Read(t testing.TB, obj client.Object, name string) bool {
+	t.Helper()
+	err := e.Get(t.Context(), client.ObjectKey{Namespace: e.Namespace, Name: name}, obj)
+	if client.IgnoreNotFound(err) != nil {
+		t.Fatalf("read %T %q: %v", obj, name, err)
+	}
+	return err == nil
+}
+
+// Change reads an object, changes it and writes it back, again while others write too.
+func Change[T client.Object](t testing.TB, e *Env, obj T, change func(T)) {
+	t.Helper()
+	e.Eventually(t, fmt.Sprintf("change %T %q", obj, obj.GetName()), func() bool {
+		if err := e.Get(t.Context(), client.ObjectKeyFromObject(obj), obj); err != nil {
+			t.Fatal(err)
+		}
+		change(obj)
+		err := e.Update(t.Context(), obj)
+		if err != nil && !apierrors.IsConflict(err) {
+			t.Fatalf("change %T %q: %v", obj, obj.GetName(), err)
+		}
+		return err == nil
+	})
+}
+
+// AwaitReason waits until the Ready condition of an object has a reason, and returns the condition.
+func (e *Env) AwaitReason(t testing.TB, obj kube.Object, reason string) metav1.Condition {
+	t.Helper()
+	var last *metav1.Condition
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(beat) {
+		if err := e.Get(t.Context(), client.ObjectKeyFromObject(obj), obj); err != nil {
+			t.Fatal(err)
+		}
+		last = meta.FindStatusCondition(*obj.GetConditions(), v1alpha1.ConditionReady)
+		if last != nil && last.Reason == reason && last.ObservedGeneration == obj.GetGeneration() {
+			return *last
+		}
+	}
+	t.Fatalf("%T %q: not %s after %s; its condition is %+v", obj, obj.GetName(), reason, patience, last)
+	return metav1.Condition{}
+}
+
+// Serve makes a Deployment available, as the kubelet and the Deployment controller would.
+func (e *Env) Serve(t testing.TB, name string, available bool) {
+	t.Helper()
+	e.Eventually(t, "serve Deployment "+name, func() bool {
+		var d appsv1.Deployment
+		if !e.Read(t, &d, name) {
+			return false
+		}
+		status := corev1.ConditionFalse
+		ready := int32(0)
+		if available {
+			status, ready = corev1.ConditionTrue, 1
+		}
+		d.Status = appsv1.DeploymentStatus{
+			ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: ready, AvailableReplicas: ready,
+			Conditions: []appsv1.DeploymentCondition{{
+				Type: appsv1.DeploymentAvailable, Status: status, Reason: "Test", LastTransitionTime: metav1.NewTime(time.Now().Add(-time.Hour)),
+				LastUpdateTime: metav1.Now(),
+			}},
+		}
+		return e.Status().Update(t.Context(), &d) == nil
+	})
+}
+
+// Run puts a pod beside a Deployment, with a status, as the kubelet would.
+func (e *Env) Run(t testing.TB, deployment string, status corev1.PodStatus) *corev1.Pod {
+	t.Helper()
+	var d appsv1.Deployment
+	e.Eventually(t, "Deployment "+deployment, func() bool { return e.Read(t, &d, deployment) })
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: deployment + "-", Namespace: e.Namespace, Labels: d.Spec.Template.Labels},
+		Spec:       d.Spec.Template.Spec,
+	}
+	no := false
+	pod.Spec.AutomountServiceAccountToken = &no
+	if err := e.Create(t.Context(), pod); err != nil {
+		t.Fatalf("create pod of %q: %v", deployment, err)
+	}
+	pod.Status = status
+	if err := e.Status().Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}

@@ -32,8 +32,8 @@ func AddToScheme(s *runtime.Scheme) error {
 	return nil
 }
 
-// cacheOptions keeps in memory only what belongs to a network, and of that only what controllers look at.
-func cacheOptions(namespaces []string) cache.Options {
+// CacheOptions keeps in memory only what belongs to a network, and of that only what controllers look at.
+func CacheOptions(namespaces []string) cache.Options {
 	ours := cache.ByObject{Label: networkSelector()}
 	opts := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
@@ -69,8 +69,8 @@ func networkSelector() labels.Selector {
 	return labels.NewSelector().Add(*r)
 }
 
-// clientOptions reads Secrets from the API server each time: the operator may read them in its networks' namespaces
+// ClientOptions reads Secrets from the API server each time: the operator may read them in its networks' namespaces
 // only, and no key has to stay in its memory.
-func clientOptions() client.Options {
+func ClientOptions() client.Options {
 	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
 }

@@ -50,8 +50,8 @@ func newManager(ctx context.Context, cfg Config) (ctrl.Manager, error) {
 	api.UserAgent = "heddle-operator"
 	opts := ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         cacheOptions(cfg.Namespaces),
-		Client:                        clientOptions(),
+		Cache:                         CacheOptions(cfg.Namespaces),
+		Client:                        ClientOptions(),
 		Logger:                        ctrl.LoggerFrom(ctx),
 		BaseContext:                   func() context.Context { return ctx },
 		Metrics:                       metricsserver.Options{BindAddress: cfg.MetricsAddress},

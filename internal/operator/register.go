@@ -12,6 +12,8 @@ import (
 	"heddle.dev/heddle/internal/controller/chaincode"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/network"
+	"heddle.dev/heddle/internal/controller/node"
+	"heddle.dev/heddle/internal/controller/organization"
 	"heddle.dev/heddle/internal/specs"
 )
 
@@ -34,6 +36,12 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 	})
 	if err := chaincodes.Register(mgr); err != nil {
 		return fmt.Errorf("add controller of chaincodes: %w", err)
+	}
+	if err := organization.New(organization.Options{}).Register(mgr); err != nil {
+		return err
+	}
+	if err := node.New(node.Options{BuilderImage: cfg.BuilderImage, Dial: cfg.Dial}).Register(mgr); err != nil {
+		return err
 	}
 	if len(cfg.Namespaces) == 0 {
 		r := network.New(network.Options{

@@ -21,13 +21,14 @@ import (
 	"heddle.dev/heddle/internal/controller/node"
 	"heddle.dev/heddle/internal/controller/organization"
 	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
 )
 
 // world is a namespace with an organization, in which nodes are kept.
 type world struct {
-	*controllertest.Env
+	*controllertest.Space
 	// now is the clock, in seconds.
 	now atomic.Int64
 	// version is what every node says it is.
@@ -36,7 +37,7 @@ type world struct {
 
 func start(t *testing.T) *world {
 	t.Helper()
-	w := &world{Env: controllertest.New(t)}
+	w := &world{Space: controllertest.NewSpace(t, operator.AddToScheme)}
 	w.now.Store(time.Now().Unix())
 	w.version.Store("3.1.5")
 	operations := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
@@ -44,7 +45,7 @@ func start(t *testing.T) *world {
 	}))
 	t.Cleanup(operations.Close)
 	clock := func() time.Time { return time.Unix(w.now.Load(), 0) }
-	w.Start(t, []string{w.Namespace}, organization.New(organization.Options{Now: clock}), node.New(node.Options{
+	w.Start(t, operator.CacheOptions, operator.ClientOptions(), organization.New(organization.Options{Now: clock}), node.New(node.Options{
 		BuilderImage: "heddle.dev/heddle-builder:test", Now: clock, Settle: time.Second,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, operations.Listener.Addr().String())
@@ -175,7 +176,7 @@ func TestChangesRollOneAtATime(t *testing.T) {
 	}
 	for _, name := range names {
 		o := &v1alpha1.Orderer{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.Namespace}}
-		controllertest.Change(t, w.Env, o, func(o *v1alpha1.Orderer) { o.Spec.Logging = "debug" })
+		controllertest.Change(t, w.Space, o, func(o *v1alpha1.Orderer) { o.Spec.Logging = "debug" })
 	}
 	changed := func() []string {
 		var out []string
@@ -215,7 +216,7 @@ func TestChangeWaitsForALaggingSibling(t *testing.T) {
 	}
 	lag(v1alpha1.NodeCatchingUp)
 	before := w.hash(t, a.Name)
-	controllertest.Change(t, w.Env, a, func(p *v1alpha1.Peer) { p.Spec.Logging = "debug" })
+	controllertest.Change(t, w.Space, a, func(p *v1alpha1.Peer) { p.Spec.Logging = "debug" })
 	if c := w.AwaitReason(t, a, v1alpha1.ReasonRollingOut); !strings.Contains(c.Message, "peer1-banka") || !strings.Contains(c.Message, "demo") {
 		t.Errorf("message %q names neither node nor channel", c.Message)
 	}
@@ -238,7 +239,7 @@ func TestAFixDoesNotWaitForItself(t *testing.T) {
 		t.Errorf("message %q does not name the image", c.Message)
 	}
 	before := w.hash(t, a.Name)
-	controllertest.Change(t, w.Env, a, func(p *v1alpha1.Peer) { p.Spec.Image = "somewhere/peer:1" })
+	controllertest.Change(t, w.Space, a, func(p *v1alpha1.Peer) { p.Spec.Image = "somewhere/peer:1" })
 	w.Eventually(t, "the peer is changed though none serves", func() bool { return w.hash(t, a.Name) != before })
 }
 
@@ -263,7 +264,7 @@ func TestDowngradeIsRefused(t *testing.T) {
 	if w.Read(t, &appsv1.Deployment{}, p.Name) {
 		t.Error("the older version runs on the newer one's volume")
 	}
-	controllertest.Change(t, w.Env, again, func(p *v1alpha1.Peer) { p.Spec.Version = "3.1.4" })
+	controllertest.Change(t, w.Space, again, func(p *v1alpha1.Peer) { p.Spec.Version = "3.1.4" })
 	w.AwaitReason(t, again, v1alpha1.ReasonWaitingForPod)
 }
 
@@ -273,7 +274,7 @@ func TestCertificatesAreRenewedForTheSameKeys(t *testing.T) {
 	w.up(t, o)
 	old, before := w.secret(t, o.Name), w.hash(t, o.Name)
 	w.now.Add(int64((300 * 24 * time.Hour).Seconds()))
-	controllertest.Change(t, w.Env, o, func(o *v1alpha1.Orderer) { o.Annotations = map[string]string{"touched": "yes"} })
+	controllertest.Change(t, w.Space, o, func(o *v1alpha1.Orderer) { o.Annotations = map[string]string{"touched": "yes"} })
 	w.Eventually(t, "both certificates are renewed", func() bool {
 		s := w.secret(t, o.Name)
 		return string(s.Data[specs.KeyCert]) != string(old.Data[specs.KeyCert]) &&
@@ -290,7 +291,7 @@ func TestFurtherAddressesAreNamed(t *testing.T) {
 	w := start(t)
 	p := w.peer(t, "peer0-banka")
 	w.up(t, p)
-	controllertest.Change(t, w.Env, p, func(p *v1alpha1.Peer) { p.Spec.ExtraSANs = []string{"peer.example.org"} })
+	controllertest.Change(t, w.Space, p, func(p *v1alpha1.Peer) { p.Spec.ExtraSANs = []string{"peer.example.org"} })
 	w.Eventually(t, "the certificate names it", func() bool {
 		cert, err := pki.ParseCert(w.secret(t, p.Name).Data[specs.KeyNodeTLSCert])
 		return err == nil && cert.VerifyHostname("peer.example.org") == nil
@@ -301,7 +302,7 @@ func TestVolumeCannotShrink(t *testing.T) {
 	w := start(t)
 	p := w.peer(t, "peer0-banka")
 	w.up(t, p)
-	controllertest.Change(t, w.Env, p, func(p *v1alpha1.Peer) { p.Spec.Storage.Size = ptr.To(resource.MustParse("1Gi")) })
+	controllertest.Change(t, w.Space, p, func(p *v1alpha1.Peer) { p.Spec.Storage.Size = ptr.To(resource.MustParse("1Gi")) })
 	if c := w.AwaitReason(t, p, v1alpha1.ReasonInvalidSpec); !strings.Contains(c.Message, "storage.size") {
 		t.Errorf("message %q does not name the field", c.Message)
 	}

@@ -16,18 +16,19 @@ import (
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/controller/keys"
 	"heddle.dev/heddle/internal/controller/organization"
+	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
 )
 
-func start(t *testing.T, opts organization.Options) *controllertest.Env {
+func start(t *testing.T, opts organization.Options) *controllertest.Space {
 	t.Helper()
-	e := controllertest.New(t)
-	e.Start(t, []string{e.Namespace}, organization.New(opts))
+	e := controllertest.NewSpace(t, operator.AddToScheme)
+	e.Start(t, operator.CacheOptions, operator.ClientOptions(), organization.New(opts))
 	return e
 }
 
-func banka(e *controllertest.Env) *v1alpha1.Organization {
+func banka(e *controllertest.Space) *v1alpha1.Organization {
 	o := &v1alpha1.Organization{ObjectMeta: metav1.ObjectMeta{
 		Name: "banka", Namespace: e.Namespace, Labels: map[string]string{v1alpha1.LabelNetworkID: "id-12345"},
 	}}
@@ -35,13 +36,13 @@ func banka(e *controllertest.Env) *v1alpha1.Organization {
 	return o
 }
 
-func withoutCA(e *controllertest.Env) *v1alpha1.Organization {
+func withoutCA(e *controllertest.Space) *v1alpha1.Organization {
 	o := banka(e)
 	o.Spec.CA.Mode = v1alpha1.CANone
 	return o
 }
 
-func secret(t *testing.T, e *controllertest.Env, name string) *corev1.Secret {
+func secret(t *testing.T, e *controllertest.Space, name string) *corev1.Secret {
 	t.Helper()
 	var s corev1.Secret
 	if !e.Read(t, &s, name) {
@@ -112,7 +113,7 @@ func TestIssuersAreMadeOnce(t *testing.T) {
 		before[name] = secret(t, e, name).ResourceVersion
 	}
 	// Another controller that knows nothing of the first, as after a restart.
-	e.Start(t, []string{e.Namespace}, organization.New(organization.Options{}))
+	e.Start(t, operator.CacheOptions, operator.ClientOptions(), organization.New(organization.Options{}))
 	controllertest.Change(t, e, o, func(o *v1alpha1.Organization) { o.Annotations = map[string]string{"touched": "yes"} })
 	var msp corev1.ConfigMap
 	e.Read(t, &msp, "banka-msp")

@@ -46,7 +46,7 @@ type keyLock struct {
 	waiting int
 }
 
-func openCache(dir string, max int64) (*cache, error) {
+func openCache(dir string, maxBytes int64) (*cache, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the module cache: %w", err)
 	}
@@ -54,7 +54,7 @@ func openCache(dir string, max int64) (*cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the module cache: %w", err)
 	}
-	c := &cache{root: root, max: max, used: list.New(), byID: map[string]*list.Element{}, locks: map[string]*keyLock{}}
+	c := &cache{root: root, max: maxBytes, used: list.New(), byID: map[string]*list.Element{}, locks: map[string]*keyLock{}}
 	if err := c.load(); err != nil {
 		root.Close()
 		return nil, fmt.Errorf("read the module cache %q: %w", dir, err)

@@ -3,11 +3,11 @@ package modproxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +41,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	body := strings.Repeat("x", 30)
 	for i := range 3 {
-		put(t, c, fmt.Sprint(i), body)
+		put(t, c, strconv.Itoa(i), body)
 	}
 	if !has(t, c, "0") { // using it makes it the latest
 		t.Fatal("0 is not there")

@@ -37,11 +37,11 @@ func parseGo(p string) (goRequest, error) {
 		return goRequest{}, fmt.Errorf("%w: %w", errNotFound, err)
 	}
 	out := goRequest{escaped: p, module: mod}
-	switch {
-	case rest == "latest":
+	switch rest {
+	case "latest":
 		out.what = "latest"
 		return out, nil
-	case rest == "v/list":
+	case "v/list":
 		out.what = "list"
 		return out, nil
 	}

@@ -36,9 +36,11 @@ const (
 	// fresh is how long an answer that can change is served without asking again.
 	fresh = 5 * time.Minute
 	// fetchTimeout bounds one fetch with its body.
-	fetchTimeout  = 10 * time.Minute
-	headerTimeout = time.Minute
-	closeTimeout  = 2 * time.Second
+	fetchTimeout     = 10 * time.Minute
+	headerTimeout    = time.Minute
+	handshakeTimeout = 10 * time.Second
+	idleConns        = 16
+	closeTimeout     = 2 * time.Second
 )
 
 // Options say where a proxy keeps things and where it gets them from.
@@ -70,8 +72,14 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() // with the machine's HTTP proxy
-	transport.ResponseHeaderTimeout = headerTimeout
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment, // the machine's
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   idleConns,
+		IdleConnTimeout:       headerTimeout,
+		TLSHandshakeTimeout:   handshakeTimeout,
+		ResponseHeaderTimeout: headerTimeout,
+	}
 	p := &Proxy{cache: c, transport: transport, client: &http.Client{Transport: transport}, upstreams: o.Upstreams}
 	if p.upstreams != nil {
 		p.trust(p.upstreams.Npm.CA)
@@ -100,7 +108,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		l.Close()
 		return err
 	}
-	defer p.Close()
+	defer p.cache.root.Close()
 	srv := &http.Server{
 		Handler:           p,
 		ReadHeaderTimeout: headerTimeout,

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha1"
 	"crypto/sha512"
 	"encoding/base64"
@@ -252,7 +251,7 @@ func TestDiscover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := Discover(context.Background())
+	got, err := Discover(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

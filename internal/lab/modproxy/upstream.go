@@ -141,9 +141,9 @@ func (p *Proxy) fetch(ctx context.Context, r request, w io.Writer) error {
 		return fmt.Errorf("reach upstream %s: %w", req.URL.Host, err)
 	}
 	defer resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusOK:
-	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound, http.StatusGone:
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
 		return fmt.Errorf("%w: %s", errNotFound, brief(body))
 	default:

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -86,7 +87,7 @@ func (a *Agent) enforce(ctx context.Context, client kubernetes.Interface) (err e
 	if err != nil {
 		return err
 	}
-	defer watcher.Close()
+	defer func() { _ = watcher.Close() }() // nothing was written
 	l := &loop{results: results, dirty: make(chan struct{}, 1)}
 	if l.node, err = waitNode(ctx, client, a.Node); err != nil {
 		return endedOr(ctx, err)
@@ -113,10 +114,12 @@ func (a *Agent) enforce(ctx context.Context, client kubernetes.Interface) (err e
 }
 
 func endedOr(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // protobuf asks for the compact encoding; policies and pods are watched cluster-wide.
@@ -134,12 +137,8 @@ func watchResults(folders []string) (*fsnotify.Watcher, error) {
 		return nil, fmt.Errorf("watch CNI results: %w", err)
 	}
 	for _, f := range folders {
-		if err := os.MkdirAll(f, 0o700); err == nil {
-			err = w.Add(f)
-		}
-		if err != nil {
-			w.Close()
-			return nil, fmt.Errorf("watch CNI results in %q: %w", f, err)
+		if err := errors.Join(os.MkdirAll(f, 0o700), w.Add(f)); err != nil {
+			return nil, errors.Join(fmt.Errorf("watch CNI results in %q: %w", f, err), w.Close())
 		}
 	}
 	return w, nil
@@ -170,7 +169,7 @@ func waitNode(ctx context.Context, client kubernetes.Interface, name string) (No
 		return len(out.PodCIDRs) > 0, nil
 	})
 	if err != nil {
-		return out, fmt.Errorf("get node %q: %w (last answer: %v)", name, err, last)
+		return out, fmt.Errorf("get node %q: %w", name, errors.Join(err, last))
 	}
 	return out, nil
 }

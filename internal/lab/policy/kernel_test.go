@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -136,7 +137,7 @@ func (m *machine) in(name string, fn func() error) error {
 func (m *machine) serve(name, addr string, ports ...int) {
 	m.t.Helper()
 	for _, p := range ports {
-		at := net.JoinHostPort(addr, fmt.Sprint(p))
+		at := net.JoinHostPort(addr, strconv.Itoa(p))
 		err := m.in(name, func() error {
 			l, err := net.Listen("tcp4", at)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 )
 
 // ingressTo lists what may reach pod; named ports are the pod's own.
@@ -102,8 +103,8 @@ func resolve(in []networkingv1.NetworkPolicyPort, pod *corev1.Pod) (out []Ports,
 		case p.Port.IntVal > 0 && p.Port.IntVal <= 65535:
 			first := uint16(p.Port.IntVal)
 			last := first
-			if p.EndPort != nil && *p.EndPort > p.Port.IntVal && *p.EndPort <= 65535 {
-				last = uint16(*p.EndPort)
+			if end := ptr.Deref(p.EndPort, 0); end > p.Port.IntVal && end <= 65535 {
+				last = uint16(end)
 			}
 			out = append(out, Ports{Protocol: proto, First: first, Last: last})
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -119,7 +120,7 @@ func portMatch(ports []Ports) string {
 	}
 	elems := make([]string, len(ports))
 	for i, p := range ports {
-		elems[i] = fmt.Sprint(p.First)
+		elems[i] = strconv.FormatUint(uint64(p.First), 10)
 		if p.Last != p.First {
 			elems[i] = fmt.Sprintf("%d-%d", p.First, p.Last)
 		}

@@ -8,6 +8,7 @@ package storage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,15 +19,19 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	storagelisters "k8s.io/client-go/listers/storage/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -59,21 +64,18 @@ type Server struct {
 // provisioner is a running server.
 type provisioner struct {
 	name    string
-	client  kubernetes.Interface
+	api     kubernetes.Interface
 	root    *os.Root
 	dir     string
 	events  events.EventRecorder
-	claims  cache.Indexer
-	volumes cache.Indexer
-	classes cache.Indexer
+	claims  corelisters.PersistentVolumeClaimLister
+	volumes corelisters.PersistentVolumeLister
+	classes storagelisters.StorageClassLister
 	queue   workqueue.TypedRateLimitingInterface[item]
 }
 
-// item is one thing to look at: a claim by namespace/name, a volume by name.
-type item struct {
-	volume bool
-	key    string
-}
+// item is one thing to look at: a claim, or a volume if it has no namespace.
+type item struct{ namespace, name string }
 
 // Run serves claims of class ClassName with folders below dir until ctx ends.
 func Run(ctx context.Context, cfg *rest.Config, dir string) error {
@@ -83,7 +85,7 @@ func Run(ctx context.Context, cfg *rest.Config, dir string) error {
 // Run serves claims until ctx ends and then returns nil. It waits for an API server that
 // is not up yet; an error means that it could not start.
 func (s *Server) Run(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(s.Config), "heddle-lab-storage"))
+	api, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(s.Config), "heddle-lab-storage"))
 	if err != nil {
 		return fmt.Errorf("make a client for the volume provisioner: %w", err)
 	}
@@ -93,16 +95,16 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	defer root.Close()
 	name := cmp.Or(s.Provisioner, Provisioner)
-	if err := ensureClass(ctx, client, class(cmp.Or(s.Class, ClassName), name)); err != nil {
+	if err := ensureClass(ctx, api, class(cmp.Or(s.Class, ClassName), name)); err != nil {
 		return endedOr(ctx, err)
 	}
-	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: api.EventsV1()})
 	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 		return fmt.Errorf("start recording events: %w", err)
 	}
 	defer broadcaster.Shutdown()
 	p := &provisioner{
-		name: name, client: client, root: root, dir: dir,
+		name: name, api: api, root: root, dir: dir,
 		events: broadcaster.NewRecorder(scheme.Scheme, name),
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, lastRetry)),
@@ -126,10 +128,12 @@ func openFolder(dir string) (string, *os.Root, error) {
 }
 
 func endedOr(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // class is the lab's default class. Volumes are bound at once, not when a pod comes: that
@@ -148,36 +152,32 @@ func class(name, provisioner string) *storagev1.StorageClass {
 }
 
 // ensureClass makes the class unless there is one; a user may have changed its annotation.
-func ensureClass(ctx context.Context, client kubernetes.Interface, class *storagev1.StorageClass) error {
+func ensureClass(ctx context.Context, api kubernetes.Interface, class *storagev1.StorageClass) error {
 	var last error
 	err := wait.PollUntilContextCancel(ctx, apiPause, true, func(ctx context.Context) (bool, error) {
-		_, last = client.StorageV1().StorageClasses().Create(ctx, class, metav1.CreateOptions{})
+		_, last = api.StorageV1().StorageClasses().Create(ctx, class, metav1.CreateOptions{})
 		if apierrors.IsForbidden(last) || apierrors.IsInvalid(last) {
 			return false, last
 		}
 		return last == nil || apierrors.IsAlreadyExists(last), nil
 	})
 	if err != nil {
-		return fmt.Errorf("make StorageClass %q: %w (last answer: %v)", class.Name, err, last)
+		return fmt.Errorf("make StorageClass %q: %w", class.Name, errors.Join(err, last))
 	}
 	return nil
 }
 
 func (p *provisioner) run(ctx context.Context) error {
-	factory := informers.NewSharedInformerFactoryWithOptions(p.client, 0, informers.WithTransform(trim))
-	claims := factory.Core().V1().PersistentVolumeClaims().Informer()
-	volumes := factory.Core().V1().PersistentVolumes().Informer()
-	classes := factory.Storage().V1().StorageClasses().Informer()
-	p.claims, p.volumes, p.classes = claims.GetIndexer(), volumes.GetIndexer(), classes.GetIndexer()
+	factory := informers.NewSharedInformerFactoryWithOptions(p.api, 0, informers.WithTransform(trim))
+	claims := factory.Core().V1().PersistentVolumeClaims()
+	volumes := factory.Core().V1().PersistentVolumes()
+	classes := factory.Storage().V1().StorageClasses()
+	p.claims, p.volumes, p.classes = claims.Lister(), volumes.Lister(), classes.Lister()
 	// A claim may come before its class, so a class brings all claims back.
 	handlers := map[cache.SharedIndexInformer]func(obj any){
-		claims:  func(obj any) { p.add(obj, false) },
-		volumes: func(obj any) { p.add(obj, true) },
-		classes: func(any) {
-			for _, claim := range p.claims.List() {
-				p.add(claim, false)
-			}
-		},
+		claims.Informer():  p.add,
+		volumes.Informer(): p.add,
+		classes.Informer(): func(any) { p.addClaims(ctx) },
 	}
 	for informer, handle := range handlers {
 		_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: handle, UpdateFunc: func(_, obj any) { handle(obj) }})
@@ -211,9 +211,19 @@ func trim(obj any) (any, error) {
 	return obj, nil
 }
 
-func (p *provisioner) add(obj any, volume bool) {
-	if key, err := cache.MetaNamespaceKeyFunc(obj); err == nil {
-		p.queue.Add(item{volume: volume, key: key})
+func (p *provisioner) add(obj any) {
+	if o, ok := obj.(metav1.Object); ok {
+		p.queue.Add(item{o.GetNamespace(), o.GetName()})
+	}
+}
+
+func (p *provisioner) addClaims(ctx context.Context) {
+	claims, err := p.claims.List(labels.Everything())
+	if err != nil {
+		log.FromContext(ctx).Error(err, "List claims")
+	}
+	for _, c := range claims {
+		p.add(c)
 	}
 }
 
@@ -229,7 +239,7 @@ func (p *provisioner) work(ctx context.Context) {
 			p.queue.Forget(it)
 		case ctx.Err() == nil:
 			if !apierrors.IsConflict(err) {
-				log.FromContext(ctx).Error(err, "Serve volume", "key", it.key)
+				log.FromContext(ctx).Error(err, "Serve volume", "namespace", it.namespace, "name", it.name)
 			}
 			p.queue.AddRateLimited(it)
 		}
@@ -238,28 +248,24 @@ func (p *provisioner) work(ctx context.Context) {
 }
 
 func (p *provisioner) handle(ctx context.Context, it item) error {
-	indexer := p.claims
-	if it.volume {
-		indexer = p.volumes
+	if it.namespace == "" {
+		volume, err := p.volumes.Get(it.name)
+		if err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		return p.reclaim(ctx, volume)
 	}
-	obj, found, err := indexer.GetByKey(it.key)
-	if err != nil || !found {
-		return err
+	claim, err := p.claims.PersistentVolumeClaims(it.namespace).Get(it.name)
+	if err != nil {
+		return client.IgnoreNotFound(err)
 	}
-	if it.volume {
-		return p.reclaim(ctx, obj.(*corev1.PersistentVolume))
-	}
-	return p.provision(ctx, obj.(*corev1.PersistentVolumeClaim))
+	return p.provision(ctx, claim)
 }
 
 // classOf finds a class of ours by name; nil means the claim is somebody else's.
 func (p *provisioner) classOf(claim *corev1.PersistentVolumeClaim) *storagev1.StorageClass {
 	name := cmp.Or(ptr.Deref(claim.Spec.StorageClassName, ""), claim.Annotations[corev1.BetaStorageClassAnnotation])
-	obj, found, err := p.classes.GetByKey(name)
-	if err != nil || !found {
-		return nil
-	}
-	if c := obj.(*storagev1.StorageClass); c.Provisioner == p.name {
+	if c, err := p.classes.Get(name); err == nil && c.Provisioner == p.name {
 		return c
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -46,8 +47,8 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 		return nil
 	}
 	name := volumeName(claim.UID)
-	if _, found, err := p.volumes.GetByKey(name); err != nil || found {
-		return err
+	if _, err := p.volumes.Get(name); err == nil {
+		return nil
 	}
 	if why := refusal(claim, class); why != "" {
 		p.events.Eventf(claim, nil, corev1.EventTypeWarning, reasonRefused, "Provision", "%s", why)
@@ -56,7 +57,7 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if err := p.makeFolder(name); err != nil {
 		return err
 	}
-	_, err := p.client.CoreV1().PersistentVolumes().Create(ctx, p.volume(claim, class), metav1.CreateOptions{})
+	_, err := p.api.CoreV1().PersistentVolumes().Create(ctx, p.volume(claim, class), metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("make volume of claim %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
@@ -169,7 +170,7 @@ func (p *provisioner) removeFolder(pv *corev1.PersistentVolume) error {
 
 // forget deletes the volume's object and then lets it go.
 func (p *provisioner) forget(ctx context.Context, pv *corev1.PersistentVolume) error {
-	volumes := p.client.CoreV1().PersistentVolumes()
+	volumes := p.api.CoreV1().PersistentVolumes()
 	if pv.DeletionTimestamp == nil {
 		err := volumes.Delete(ctx, pv.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pv.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -194,9 +195,13 @@ func (p *provisioner) forget(ctx context.Context, pv *corev1.PersistentVolume) e
 // sweep removes folders that a killed provisioner made for claims that are gone. Only empty
 // ones: a folder with data and no volume is one that somebody retained.
 func (p *provisioner) sweep() error {
+	claims, err := p.claims.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("list claims: %w", err)
+	}
 	claimed := map[string]bool{}
-	for _, obj := range p.claims.List() {
-		claimed[volumeName(obj.(*corev1.PersistentVolumeClaim).UID)] = true
+	for _, c := range claims {
+		claimed[volumeName(c.UID)] = true
 	}
 	d, err := p.root.Open(".")
 	if err != nil {
@@ -209,13 +214,10 @@ func (p *provisioner) sweep() error {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if _, found, _ := p.volumes.GetByKey(name); found || claimed[name] || !e.IsDir() || !strings.HasPrefix(name, namePrefix) {
+		if _, err := p.volumes.Get(name); err == nil || claimed[name] || !e.IsDir() || !strings.HasPrefix(name, namePrefix) {
 			continue
 		}
-		// Remove fails on a folder that holds anything.
-		if err := p.root.Remove(name); err == nil {
-			continue
-		}
+		_ = p.root.Remove(name) // fails on a folder that holds anything, as it should
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ fuzz:
 bench: _deps images
 	@test -n '$(NAME)' || { echo 'name a bench: make bench NAME=deploy'; exit 2; }
 	@mkdir -p out/bench
-	HEDDLE_LIBEXEC=$(BIN) go run ./test/bench $(NAME)
+	HEDDLE_LIBEXEC=$(BIN) go run ./test/bench -name $(NAME) -out out/bench
 
 .PHONY: lint verify
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(BIN)/kal

@@ -1,32 +1,35 @@
-// Command coverage reads a profile of go test and fails when a room of the
+// Command coverage reads profiles of go test and fails when a room of the
 // project has less of its statements covered than it must.
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
 )
 
 func main() {
-	profile := flag.String("profile", "out/cover.out", "profile that go test -coverprofile wrote")
 	minimum := flag.Float64("minimum", 80, "per cent that each room must reach")
 	flag.Parse()
-	if err := run(*profile, *minimum); err != nil {
+	if err := run(flag.Args(), *minimum); err != nil {
 		fmt.Fprintf(os.Stderr, "coverage: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(file string, minimum float64) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
+func run(files []string, minimum float64) error {
+	var all bytes.Buffer
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		all.Write(content)
 	}
-	defer func() { _ = f.Close() }()
-	packages, err := parse(f)
+	packages, err := parse(&all)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", file, err)
+		return fmt.Errorf("read profiles: %w", err)
 	}
 	return report(os.Stdout, packages, minimum)
 }

@@ -217,6 +217,8 @@ func (l *live) testNetwork() {
 	}
 	l.client("site1", "hello from web", "get", "http://web/")
 	l.client("site1", "hello from web", "get", "http://"+l.otherPod()+":8080/")
+	l.client("site1", "ok", "get", ModulesURL+"/healthz")
+	l.client("site2", "ok", "get", ModulesURL+"/healthz")
 	l.client("site1", "hello from web", "get", "http://"+l.jsonpath("site2", "service web", "{.spec.clusterIP}")+"/")
 }
 

@@ -41,7 +41,7 @@ func siteObjects(s *SitePlan) []client.Object {
 	for i := range s.Nodes {
 		out = append(out, nodeObject(&s.Nodes[i]))
 	}
-	return append(out, dnsObjects(s)...)
+	return append(append(out, dnsObjects(s)...), modulesObjects()...)
 }
 
 func nodeObject(n *NodePlan) client.Object {

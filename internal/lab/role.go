@@ -11,7 +11,7 @@ import (
 
 // Role says which of a lab's own processes this program shall be.
 type Role struct {
-	// Name is supervisor, node, agent or policy.
+	// Name is supervisor, node, agent, policy or modules.
 	Name string
 	// LabID marks the process as the lab's in /proc.
 	LabID string
@@ -42,6 +42,8 @@ func (r Role) Run(ctx context.Context, out io.Writer) error {
 		return runNode(ctx, p, r.Node, log)
 	case "agent":
 		return runAgent(ctx, p, r.Node, log)
+	case modulesRole:
+		return runModulesRole(ctx, log)
 	case policyName:
 		return runPolicy(ctx, p, r.Node, log)
 	default:

@@ -96,6 +96,7 @@ func runSupervisor(ctx context.Context, p *Plan, log *slog.Logger) error {
 		return writeBaseImages(p)
 	})
 	group.Go(func() error { return serveSocket(ctx, p.socket(), s.handler(ctx)) })
+	group.Go(func() error { return s.serveModules(ctx) })
 	return group.Wait()
 }
 
@@ -241,9 +242,7 @@ func (s *supervisor) launch(n *NodePlan) (cmd *exec.Cmd, release func() error, e
 		Pdeathsig:  unix.SIGKILL,
 		Setsid:     true,
 	}
-	started := make(chan error, 1)
-	s.spawn <- func() { started <- cmd.Start() }
-	if err := <-started; err != nil {
+	if err := s.start(cmd); err != nil {
 		w.Close()
 		return nil, nil, err
 	}
@@ -252,6 +251,13 @@ func (s *supervisor) launch(n *NodePlan) (cmd *exec.Cmd, release func() error, e
 		_, err := w.Write([]byte{1})
 		return err
 	}, nil
+}
+
+// start starts a command that shall die with this process.
+func (s *supervisor) start(cmd *exec.Cmd) error {
+	started := make(chan error, 1)
+	s.spawn <- func() { started <- cmd.Start() }
+	return <-started
 }
 
 // watch notes the end of a node. It is not started again by itself: whoever

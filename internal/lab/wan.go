@@ -39,6 +39,13 @@ func newWAN(p *Plan) (*wan, error) {
 	if err := linkUp(nl, "lo"); err != nil {
 		return nil, err
 	}
+	lo, err := nl.LinkByName("lo")
+	if err != nil {
+		return nil, fmt.Errorf("find link %q: %w", "lo", err)
+	}
+	if err := addAddr(nl, lo, netip.PrefixFrom(hub(), 32)); err != nil {
+		return nil, err
+	}
 	for i := range p.Sites {
 		if err := w.addSite(&p.Sites[i]); err != nil {
 			return nil, fmt.Errorf("make network of %q: %w", p.Sites[i].Name, err)

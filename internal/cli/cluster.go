@@ -46,7 +46,7 @@ func (a *app) connect() (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's configuration: %w", err)
 	}
-	cfg.QPS, cfg.Burst = 100, 200
+	cfg.QPS = -1 // the API server has its own fairness; a limiter here only turns deadlines into odd errors
 	cfg.UserAgent = "heddle/" + a.version
 	cfg.WarningHandler = rest.NewWarningWriter(a.err, rest.WarningWriterOptions{Deduplicate: true})
 	ns, _, err := a.kube.ToRawKubeConfigLoader().Namespace()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"heddle.dev/heddle/internal/cli/output"
 )
@@ -111,6 +113,12 @@ func (d *doctor) examine(ctx context.Context, args []string, note func(string)) 
 	d.checkStorage(ctx)
 	d.checkPolicies(ctx)
 	networks, err := d.cluster.networks(ctx, args)
+	if apierrors.IsForbidden(err) {
+		// Only what may not be seen is passed over; what can be said is said.
+		d.problem("networks", "have the role heddle-network-admin bound to you, or ask who has it", "%v", err)
+		d.checkRights(ctx, strings.Join(args, ""))
+		return nil
+	}
 	if err != nil {
 		return err
 	}

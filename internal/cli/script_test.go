@@ -20,7 +20,15 @@ func TestMain(m *testing.M) {
 		defer stop()
 		os.Exit(cli.Run(ctx, cli.Options{Program: os.Args[0], Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
-	testscript.Main(m, map[string]func(){"heddle": run, "kubectl-heddle": run})
+	testscript.Main(tests{m}, map[string]func(){"heddle": run, "kubectl-heddle": run})
+}
+
+// tests stops the API server after the last test.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	defer shared.stop()
+	return m.M.Run()
 }
 
 // TestScripts runs the scripts that need no cluster.

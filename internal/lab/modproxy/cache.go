@@ -1,7 +1,6 @@
 package modproxy
 
 import (
-	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -30,14 +29,14 @@ type cache struct {
 
 	mu    sync.Mutex
 	size  int64
-	used  *list.List // of *entry, latest first
-	byID  map[string]*list.Element
+	clock uint64 // counts uses
+	byID  map[string]*entry
 	locks map[string]*keyLock
 }
 
 type entry struct {
-	id   string
 	size int64
+	used uint64 // the clock at the last use
 }
 
 // keyLock lets one request fetch what several want.
@@ -54,7 +53,7 @@ func openCache(dir string, maxBytes int64) (*cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the module cache: %w", err)
 	}
-	c := &cache{root: root, max: maxBytes, used: list.New(), byID: map[string]*list.Element{}, locks: map[string]*keyLock{}}
+	c := &cache{root: root, max: maxBytes, byID: map[string]*entry{}, locks: map[string]*keyLock{}}
 	if err := c.load(); err != nil {
 		root.Close()
 		return nil, fmt.Errorf("read the module cache %q: %w", dir, err)
@@ -73,8 +72,9 @@ func (c *cache) load() error {
 		}
 	}
 	type found struct {
-		entry
-		at time.Time
+		id   string
+		size int64
+		at   time.Time
 	}
 	var all []found
 	err := fs.WalkDir(c.root.FS(), objectsDir, func(path string, d fs.DirEntry, err error) error {
@@ -85,7 +85,7 @@ func (c *cache) load() error {
 		if err != nil {
 			return err
 		}
-		all = append(all, found{entry{strings.TrimPrefix(path, objectsDir+"/"), info.Size()}, info.ModTime()})
+		all = append(all, found{strings.TrimPrefix(path, objectsDir+"/"), info.Size(), info.ModTime()})
 		return nil
 	})
 	if err != nil {
@@ -119,7 +119,8 @@ func (c *cache) open(key string) (*os.File, time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.byID[name]; ok {
-		c.used.MoveToFront(e)
+		c.clock++
+		e.used = c.clock
 	}
 	return f, info.ModTime(), nil
 }
@@ -161,18 +162,29 @@ func (c *cache) note(name string, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.byID[name]; ok {
-		c.size -= e.Value.(*entry).size
-		c.used.Remove(e)
+		c.size -= e.size
 	}
-	c.byID[name] = c.used.PushFront(&entry{name, size})
+	c.clock++
+	c.byID[name] = &entry{size, c.clock}
 	c.size += size
-	for c.size > c.max && c.used.Len() > 1 {
-		last := c.used.Remove(c.used.Back()).(*entry)
-		delete(c.byID, last.id)
-		c.size -= last.size
+	for c.size > c.max && len(c.byID) > 1 {
+		last := c.leastUsed()
+		c.size -= c.byID[last].size
+		delete(c.byID, last)
 		// A file that cannot be removed is found again by the next start.
-		_ = c.root.Remove(objectsDir + "/" + last.id)
+		_ = c.root.Remove(objectsDir + "/" + last)
 	}
+}
+
+// leastUsed looks at all of them: there are some thousands, and evictions are rare.
+func (c *cache) leastUsed() string {
+	out, oldest := "", c.clock+1
+	for name, e := range c.byID {
+		if e.used < oldest {
+			out, oldest = name, e.used
+		}
+	}
+	return out
 }
 
 // lock waits for its turn with key.

@@ -103,8 +103,8 @@ func resolve(in []networkingv1.NetworkPolicyPort, pod *corev1.Pod) (out []Ports,
 		case p.Port.IntVal > 0 && p.Port.IntVal <= 65535:
 			first := uint16(p.Port.IntVal)
 			last := first
-			if end := ptr.Deref(p.EndPort, 0); end > p.Port.IntVal && end <= 65535 {
-				last = uint16(end)
+			if end := ptr.Deref(p.EndPort, 0); end > 0 && end <= 65535 {
+				last = max(first, uint16(end))
 			}
 			out = append(out, Ports{Protocol: proto, First: first, Last: last})
 		}

@@ -250,6 +250,7 @@ func TestServer(t *testing.T) {
 			t.Errorf("access modes %v: the scheduler could not keep a second pod away", pv.Spec.AccessModes)
 		}
 	})
+	t.Run("one pod: a second one waits", func(t *testing.T) { e.in(t).testSecondPod() })
 	t.Run("a volume that fits is taken", func(t *testing.T) { e.in(t).testStatic() })
 	t.Run("volume deleted before its claim", func(t *testing.T) {
 		e := e.in(t)
@@ -308,6 +309,55 @@ func (e *env) testRetain() {
 	})
 	if !exists(filepath.Join(folder, "file")) {
 		e.t.Error("retained data is gone")
+	}
+}
+
+// testSecondPod asks the scheduler, on a cluster that has nodes; nothing needs to run there.
+func (e *env) testSecondPod() {
+	nodes, err := e.client.CoreV1().Nodes().List(e.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if len(nodes.Items) == 0 {
+		e.t.Skip("needs a cluster with a node")
+	}
+	e.claim("single", func(c *corev1.PersistentVolumeClaim) {
+		c.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod}
+	})
+	e.bound("single")
+	pod := func(name string) *corev1.Pod {
+		e.t.Helper()
+		p := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.ns},
+			Spec: corev1.PodSpec{
+				TerminationGracePeriodSeconds: ptr.To[int64](0),
+				Containers:                    []corev1.Container{{Name: "c", Image: "localhost/none:none", ImagePullPolicy: corev1.PullNever}},
+				Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
+					PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "single"},
+				}}},
+			},
+		}
+		if _, err := e.client.CoreV1().Pods(e.ns).Create(e.t.Context(), p, metav1.CreateOptions{}); err != nil {
+			e.t.Fatal(err)
+		}
+		var got *corev1.Pod
+		e.until("the scheduler has looked at pod "+name, func() bool {
+			var err error
+			got, err = e.client.CoreV1().Pods(e.ns).Get(e.t.Context(), name, metav1.GetOptions{})
+			return err == nil && slices.ContainsFunc(got.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodScheduled })
+		})
+		return got
+	}
+	if first := pod("first"); first.Spec.NodeName == "" {
+		e.t.Fatalf("the first pod found no node: %v", first.Status.Conditions)
+	}
+	if second := pod("second"); second.Spec.NodeName != "" {
+		e.t.Error("a second pod got the volume as well")
+	}
+	for _, name := range []string{"first", "second"} {
+		if err := e.client.CoreV1().Pods(e.ns).Delete(e.t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			e.t.Error(err)
+		}
 	}
 }
 

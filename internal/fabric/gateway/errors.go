@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hyperledger/fabric-gateway/pkg/client"
@@ -71,9 +72,18 @@ func (e *Error) Error() string {
 // Unwrap is the gateway client's own error.
 func (e *Error) Unwrap() error { return e.cause }
 
+// Refused tells whether the contract itself said no: the same call would get
+// the same answer.
+func (e *Error) Refused() bool {
+	return slices.ContainsFunc(e.Nodes, func(n NodeError) bool { return strings.HasPrefix(n.Message, "chaincode response") })
+}
+
 // Retry tells whether the transaction may be tried again as a new one: it was
 // not ordered, or it met a concurrent one.
 func (e *Error) Retry() bool {
+	if e.Refused() {
+		return false
+	}
 	switch e.Stage {
 	case StageCommit:
 		return e.Validation == pb.TxValidationCode_MVCC_READ_CONFLICT || e.Validation == pb.TxValidationCode_PHANTOM_READ_CONFLICT

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,8 @@ const (
 	// GoPath and NpmPath are where the two halves stand below the proxy's address.
 	GoPath  = "/go"
 	NpmPath = "/npm"
+	// EnvPath answers with the environment that a build needs, as a JSON object.
+	EnvPath = "/env"
 
 	// DefaultMaxBytes bounds the cache on disk.
 	DefaultMaxBytes = 4 << 30
@@ -53,7 +56,7 @@ type Options struct {
 	Upstreams *Upstreams
 }
 
-// Proxy answers GET and HEAD below GoPath and NpmPath.
+// Proxy answers GET and HEAD below GoPath and NpmPath, and at EnvPath.
 type Proxy struct {
 	cache     *cache
 	transport *http.Transport
@@ -154,6 +157,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// EscapedPath, because npm writes the slash of a scope as %2f.
 	path := r.URL.EscapedPath()
 	switch {
+	case path == EnvPath:
+		w.Header().Set("Content-Type", fullJSON)
+		err = json.NewEncoder(w).Encode(ups.BuildEnv("http://" + r.Host))
 	case strings.HasPrefix(path, GoPath+"/"):
 		err = p.serveGo(w, r, ups, strings.TrimPrefix(path, GoPath+"/"))
 	case strings.HasPrefix(path, NpmPath+"/"):

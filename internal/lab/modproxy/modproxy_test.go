@@ -3,6 +3,7 @@ package modproxy
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -471,9 +472,13 @@ func TestReal(t *testing.T) {
 			t.Skipf("this machine reaches no Go modules: %s", body)
 		}
 		env := []string{}
-		vars, err := p.BuildEnv(ctx, base)
-		if err != nil {
-			t.Fatal(err)
+		vars := map[string]string{}
+		_, body := get(t, base+EnvPath)
+		if err := json.Unmarshal([]byte(body), &vars); err != nil {
+			t.Fatalf("%v: %s", err, body)
+		}
+		if vars["GOPROXY"] != base+GoPath {
+			t.Errorf("GOPROXY for builds is %q", vars["GOPROXY"])
 		}
 		for k, v := range vars {
 			env = append(env, k+"="+v)

@@ -104,15 +104,6 @@ func (u *Upstreams) BuildEnv(base string) map[string]string {
 	return out
 }
 
-// BuildEnv is Upstreams.BuildEnv with what the proxy found out itself.
-func (p *Proxy) BuildEnv(ctx context.Context, base string) (map[string]string, error) {
-	ups, err := p.settings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return ups.BuildEnv(base), nil
-}
-
 // request is one GET to an upstream.
 type request struct {
 	url    string

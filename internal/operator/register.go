@@ -11,6 +11,7 @@ import (
 	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/controller/chaincode"
 	"heddle.dev/heddle/internal/controller/channel"
+	"heddle.dev/heddle/internal/controller/identity"
 	"heddle.dev/heddle/internal/controller/network"
 	"heddle.dev/heddle/internal/controller/node"
 	"heddle.dev/heddle/internal/controller/organization"
@@ -24,33 +25,30 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 		<-ctx.Done()
 		nodes.Close()
 	}()
-	channels := channel.New(channel.Options{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("heddle"),
-		Nodes: nodes, Namespaced: len(cfg.Namespaces) > 0,
-	})
-	if err := channels.Register(mgr); err != nil {
-		return fmt.Errorf("add controller of channels: %w", err)
+	recorder, namespaced := mgr.GetEventRecorder("heddle"), len(cfg.Namespaces) > 0
+	controllers := []interface{ Register(ctrl.Manager) error }{
+		organization.New(organization.Options{}),
+		node.New(node.Options{BuilderImage: cfg.BuilderImage, Dial: cfg.Dial}),
+		channel.New(channel.Options{
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced,
+		}),
+		chaincode.New(chaincode.Options{
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes,
+		}),
+		identity.New(identity.Options{
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced,
+		}),
 	}
-	chaincodes := chaincode.New(chaincode.Options{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("heddle"), Nodes: nodes,
-	})
-	if err := chaincodes.Register(mgr); err != nil {
-		return fmt.Errorf("add controller of chaincodes: %w", err)
-	}
-	if err := organization.New(organization.Options{}).Register(mgr); err != nil {
-		return err
-	}
-	if err := node.New(node.Options{BuilderImage: cfg.BuilderImage, Dial: cfg.Dial}).Register(mgr); err != nil {
-		return err
-	}
-	if len(cfg.Namespaces) == 0 {
-		r := network.New(network.Options{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("heddle"),
+	if !namespaced {
+		controllers = append(controllers, network.New(network.Options{
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder,
 			Operator: specs.Operator{Namespace: SystemNamespace, ServiceAccount: specs.OperatorName},
 			NewID:    func() string { return strings.ToLower(rand.Text()) },
-		})
-		if err := r.Register(mgr); err != nil {
-			return fmt.Errorf("add controller of networks: %w", err)
+		}))
+	}
+	for _, c := range controllers {
+		if err := c.Register(mgr); err != nil {
+			return fmt.Errorf("add %T: %w", c, err)
 		}
 	}
 	return nil

@@ -32,6 +32,9 @@ type EnrolRequest struct {
 	Role Role
 	// Public is the identity's key.
 	Public crypto.PublicKey
+	// Attributes are put where fabric-ca puts them and contracts read them;
+	// optional.
+	Attributes map[string]string
 	// Lifetime of the certificate; it never outlives its issuer.
 	Lifetime time.Duration
 	// Now is the time of issue.
@@ -66,6 +69,13 @@ func (i *Issuer) Enrol(req EnrolRequest) (*x509.Certificate, error) {
 	}
 	template.Subject.OrganizationalUnit = []string{string(req.Role)}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
+	if len(req.Attributes) > 0 {
+		extension, err := attributesExtension(req.Attributes)
+		if err != nil {
+			return nil, fmt.Errorf("enrol %q: %w", req.CommonName, err)
+		}
+		template.ExtraExtensions = append(template.ExtraExtensions, extension)
+	}
 	return i.leaf(template, req.Public)
 }
 

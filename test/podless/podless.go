@@ -140,6 +140,9 @@ func (n *Namespace) AddOrg(name, mspID string) *bare.Org {
 		specs.KeyTLSCert: pki.EncodeCerts(o.TLSOps.Cert), specs.KeyTLSKey: tlsKey,
 	}))
 	join := func(blocks [][]byte) string { return string(slices.Concat(blocks...)) }
+	appKey, err := pki.EncodeKey(o.App.Key)
+	n.must(err)
+	n.create(n.secret(specs.AppSecret(name), map[string][]byte{specs.KeySignCert: pki.EncodeCerts(o.App.Cert), specs.KeySignKey: appKey}))
 	n.create(&corev1.ConfigMap{ObjectMeta: n.Meta(specs.MSPConfigMap(name)), Data: map[string]string{
 		specs.KeyMSPID: mspID, specs.KeyCACerts: join(o.Material.CACerts), specs.KeyIntermediates: join(o.Material.IntermediateCerts),
 		specs.KeyTLSCACerts: join(o.Material.TLSCACerts), specs.KeyTLSIntermediates: join(o.Material.TLSIntermediates),
@@ -185,6 +188,26 @@ func (n *Namespace) Start(name string) {
 		ConfigPath: n.programs.Config, MSPPath: dir + "/msp", DataPath: dir + "/data", TLS: tls,
 		Builders: []nodeenv.Builder{{Name: "ccaas", Path: filepath.Join(n.dir, "builder")}},
 	})), n.programs.Peer(), "node", "start")
+}
+
+// AddCA runs an organisation's fabric-ca, or skips the test where there is none.
+func (n *Namespace) AddCA(org string) {
+	n.t.Helper()
+	program := bare.RequireCA(n.t)
+	o, name := n.Orgs[org], specs.CAName(org)
+	ip, dir := n.host(name), filepath.Join(n.dir, name)
+	n.create(n.secret(specs.CAAdminSecret(org), map[string][]byte{specs.KeyUsername: []byte("registrar"), specs.KeyPassword: []byte("secret")}))
+	l := n.issue(o, name, pki.RoleClient, pki.NodeSANs(name, n.Name))
+	key, err := pki.EncodeKey(o.App.Key)
+	n.must(err)
+	cert := pki.EncodeCerts(o.App.Cert)
+	n.write(name, map[string][]byte{
+		"ca.key": key, "ca.crt": cert, "chain.crt": slices.Concat(cert, o.Material.CACerts[0]), "tls.crt": l.chain, "tls.key": l.key,
+	})
+	n.run(name, nil, program, "start", "-b", "registrar:secret", "-H", dir, "--address", ip, "-p", "7054",
+		"--ca.name", name, "--ca.certfile", dir+"/ca.crt", "--ca.keyfile", dir+"/ca.key", "--ca.chainfile", dir+"/chain.crt",
+		"--tls.enabled", "--tls.certfile", dir+"/tls.crt", "--tls.keyfile", dir+"/tls.key",
+		"--operations.listenaddress", ip+":9443", "--csr.cn", o.App.Cert.Subject.CommonName)
 }
 
 // RunContract runs a contract's program where the Service of a Chaincode would be.
@@ -265,8 +288,14 @@ func (n *Namespace) nodeSecret(name, org string, role pki.Role) {
 	for path, content := range o.Material.Files() {
 		files["msp/"+path] = content
 	}
+	n.write(name, files)
+}
+
+// write puts files into a folder of their own.
+func (n *Namespace) write(folder string, files map[string][]byte) {
+	n.t.Helper()
 	for path, content := range files {
-		full := filepath.Join(n.dir, name, filepath.FromSlash(path))
+		full := filepath.Join(n.dir, folder, filepath.FromSlash(path))
 		n.must(os.MkdirAll(filepath.Dir(full), 0o700))
 		n.must(os.WriteFile(full, content, 0o600))
 	}

@@ -13,6 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/controller/chaincode"
+	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/fabric/gateway"
@@ -25,15 +28,28 @@ import (
 	"heddle.dev/heddle/test/podless"
 )
 
+// run starts the controllers of channels and contracts alone, for one namespace, within the test's process.
+func run(t *testing.T, env *controllertest.Env, n *podless.Namespace) {
+	t.Helper()
+	mgr := podless.Manager(t, env.Rest, env.Client.Scheme(), n.Name)
+	nodes := access.New(access.Options{Reader: mgr.GetClient(), Dial: n.Dial})
+	channels := channel.New(channel.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"), Nodes: nodes, Namespaced: true,
+	})
+	contracts := chaincode.New(chaincode.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"), Nodes: nodes,
+	})
+	if err := errors.Join(channels.Register(mgr), contracts.Register(mgr)); err != nil {
+		t.Fatal(err)
+	}
+	env.Run(t, mgr.Start)
+}
+
 func TestLifeOfAContract(t *testing.T) {
 	env := controllertest.New(t, operator.AddToScheme)
 	n := podless.New(t, env.Client, controllertest.Name("trade"))
 	program := bare.BuildContract(t)
-	env.Run(t, func(ctx context.Context) error {
-		return operator.Run(ctx, operator.Config{
-			Rest: env.Rest, Namespaces: []string{n.Name}, MetricsAddress: "0", HealthAddress: "0", Dial: n.Dial, BuilderImage: "none",
-		})
-	})
+	run(t, env, n)
 	ch := &v1alpha1.Channel{ObjectMeta: n.Meta("demo"), Spec: v1alpha1.ChannelSpec{Consensus: v1alpha1.ConsensusRaft}}
 	cc := &v1alpha1.Chaincode{ObjectMeta: n.Meta("asset"), Spec: v1alpha1.ChaincodeSpec{
 		Channel: "demo", ChaincodeName: "asset", Image: "registry.local/asset:1", EndorsementPolicy: "OR('BankaMSP.peer','BankbMSP.peer')",

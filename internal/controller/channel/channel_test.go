@@ -14,20 +14,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/test/podless"
 )
 
-// run starts the operator for one namespace only, within the test's process.
+// run starts this controller alone, for one namespace, within the test's process.
 func run(t *testing.T, env *controllertest.Env, n *podless.Namespace) {
 	t.Helper()
-	env.Run(t, func(ctx context.Context) error {
-		return operator.Run(ctx, operator.Config{
-			Rest: env.Rest, Namespaces: []string{n.Name}, MetricsAddress: "0", HealthAddress: "0", Dial: n.Dial, BuilderImage: "none",
-		})
+	mgr := podless.Manager(t, env.Rest, env.Client.Scheme(), n.Name)
+	r := channel.New(channel.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"), Namespaced: true,
+		Nodes: access.New(access.Options{Reader: mgr.GetClient(), Dial: n.Dial}),
 	})
+	if err := r.Register(mgr); err != nil {
+		t.Fatal(err)
+	}
+	env.Run(t, mgr.Start)
 }
 
 func network(t *testing.T, env *controllertest.Env, orderers int) *podless.Namespace {

@@ -115,11 +115,19 @@ func token(by *identity.Identity) credentials {
 
 // call posts a request and decodes the result.
 func (c *Client) call(ctx context.Context, path string, sign credentials, request, result any) error {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
+	return c.send(ctx, http.MethodPost, path, sign, request, result)
+}
+
+// send makes a request, without a body if request is nil.
+func (c *Client) send(ctx context.Context, method, path string, sign credentials, request, result any) error {
+	var body []byte
+	if request != nil {
+		var err error
+		if body, err = json.Marshal(request); err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.address+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, "https://"+c.address+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -27,10 +27,10 @@ func TestNetwork(t *testing.T) {
 			begun := time.Now()
 			lap := func(what string) { t.Logf("%6.2fs %s", time.Since(begun).Seconds(), what) }
 			n, err := Start(ctx, programs, options)
-			defer n.Close()
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer n.Close()
 			lap("nodes are healthy")
 			if err := n.CreateChannel(ctx); err != nil {
 				t.Fatal(err)

@@ -28,7 +28,7 @@ func (n *Network) Metric(ctx context.Context, node *Node, name string) (float64,
 	if err != nil {
 		return 0, fmt.Errorf("read metrics of %s: %w", node.Name, err)
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing to lose
+	defer response.Body.Close()
 	prefix := fmt.Sprintf("%s{channel=%q} ", name, n.options.Channel)
 	scanner := bufio.NewScanner(io.LimitReader(response.Body, maxMetrics))
 	for scanner.Scan() {

@@ -62,8 +62,17 @@ type Network struct {
 }
 
 // Start makes organisations and nodes and waits until all are healthy. The
-// network has to be closed, also after an error.
+// network has to be closed.
 func Start(ctx context.Context, programs Programs, options Options) (*Network, error) {
+	n, err := startNodes(ctx, programs, options)
+	if err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func startNodes(ctx context.Context, programs Programs, options Options) (*Network, error) {
 	if options.PeersPerOrg == 0 {
 		options.PeersPerOrg = 1
 	}
@@ -249,9 +258,11 @@ func (n *Network) builders() []nodeenv.Builder {
 
 // builderScripts are the least that serves ccaas contracts.
 var builderScripts = map[string]string{
-	"detect":  `grep -q '"type":"ccaas"' "$2/metadata.json"`,
-	"build":   `cp -r "$1/." "$3/"`,
-	"release": `mkdir -p "$2/chaincode/server" && cp "$1/connection.json" "$2/chaincode/server/"; if [ -d "$1/META-INF/statedb" ]; then cp -r "$1/META-INF/statedb" "$2/"; fi`,
+	"detect": `grep -q '"type":"ccaas"' "$2/metadata.json"`,
+	"build":  `cp -r "$1/." "$3/"`,
+	"release": `mkdir -p "$2/chaincode/server"
+cp "$1/connection.json" "$2/chaincode/server/"
+if [ -d "$1/META-INF/statedb" ]; then cp -r "$1/META-INF/statedb" "$2/"; fi`,
 }
 
 func (n *Network) writeBuilder() error {
@@ -263,7 +274,6 @@ func (n *Network) writeBuilder() error {
 		return fmt.Errorf("write builder: %w", err)
 	}
 	for name, script := range builderScripts {
-		//nolint:gosec // a program has to be executable
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nset -e\n"+script+"\n"), 0o700); err != nil {
 			return fmt.Errorf("write builder: %w", err)
 		}

@@ -40,8 +40,8 @@ func (p *Process) start() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	defer file.Close() //nolint:errcheck // the child has its own handle
-	command := exec.Command(p.program, p.args...)
+	defer file.Close()                            // the child has its own handle
+	command := exec.Command(p.program, p.args...) //nolint:noctx // it outlives the call that starts it
 	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(p.LogFile)}, p.env...)
 	command.Stdout, command.Stderr = file, file
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -125,7 +125,7 @@ func (p *Process) healthy(ctx context.Context, operations string) error {
 // listening waits until somebody accepts connections.
 func (p *Process) listening(ctx context.Context, address string) error {
 	return p.wait(ctx, func() error {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
 		if err == nil {
 			_ = conn.Close()
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,15 +29,15 @@ func start(t *testing.T, options bare.Options) (context.Context, *bare.Network) 
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	n, err := bare.Start(ctx, programs, options)
+	ok(t, err)
 	t.Cleanup(n.Close)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := n.CreateChannel(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return ctx, n
 }
+
+var errThere = errors.New("no error")
 
 func ok(t *testing.T, err error) {
 	t.Helper()
@@ -80,7 +81,7 @@ func TestParticipation(t *testing.T) {
 	ok(t, p.Remove(ctx, "trade"))
 	until(t, ctx, 20*time.Second, func() error { // the node takes its time
 		if _, err := p.Info(ctx, "trade"); !errors.Is(err, admin.ErrChannelNotFound) {
-			return fmt.Errorf("it is still there: %v", err)
+			return fmt.Errorf("it is still there: %w", errors.Join(errThere, err))
 		}
 		return nil
 	})
@@ -272,7 +273,7 @@ func submit(t *testing.T, ctx context.Context, client *gateway.Gateway, key stri
 		call, cancel := context.WithTimeout(ctx, 15*time.Second)
 		defer cancel()
 		_, err := client.Submit(call, gateway.Call{Channel: "trade", Contract: "asset", Function: "Create", Args: [][]byte{[]byte(key), []byte("alice"), []byte("5")}})
-		if err != nil && bytes.Contains([]byte(err.Error()), []byte("already exists")) {
+		if err != nil && strings.Contains(err.Error(), "exists already") {
 			return nil // an earlier try got through after all
 		}
 		return err
@@ -458,7 +459,7 @@ func removeLeader(t *testing.T, ctx context.Context, n *bare.Network) string {
 	})
 	until(t, ctx, time.Minute, func() error {
 		if _, err := p.Info(ctx, "trade"); !errors.Is(err, admin.ErrChannelNotFound) {
-			return fmt.Errorf("it is still there: %v", err)
+			return fmt.Errorf("it is still there: %w", errors.Join(errThere, err))
 		}
 		return nil
 	})

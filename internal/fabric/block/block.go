@@ -125,7 +125,7 @@ func LastConfig(message *cb.Block) (uint64, error) {
 		return orderer.GetLastConfig().GetIndex(), nil
 	}
 	// Genesis blocks of some tools say it in the place of older versions only.
-	if value, err = metadata(message, cb.BlockMetadataIndex_LAST_CONFIG); err != nil {
+	if value, err = metadata(message, oldLastConfig); err != nil {
 		return 0, err
 	}
 	var last cb.LastConfig
@@ -134,6 +134,9 @@ func LastConfig(message *cb.Block) (uint64, error) {
 	}
 	return last.GetIndex(), nil
 }
+
+// oldLastConfig is the place that older versions use for it.
+const oldLastConfig cb.BlockMetadataIndex = 1
 
 // Envelope is a block's transaction of that index.
 func Envelope(message *cb.Block, index int) (*cb.Payload, *cb.ChannelHeader, error) {

@@ -19,29 +19,32 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func raw(t testing.TB, message proto.Message) []byte {
-	t.Helper()
+func raw(tb testing.TB, message proto.Message) []byte {
+	tb.Helper()
 	out, err := proto.Marshal(message)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
 
-func transaction(t testing.TB, kind cb.HeaderType, id string) []byte {
-	return raw(t, &cb.Envelope{Payload: raw(t, &cb.Payload{Header: &cb.Header{
-		ChannelHeader:   raw(t, &cb.ChannelHeader{Type: int32(kind), ChannelId: "trade", TxId: id, Timestamp: timestamppb.New(noon)}),
-		SignatureHeader: raw(t, &cb.SignatureHeader{Creator: raw(t, &mspproto.SerializedIdentity{Mspid: "BankaMSP"})}),
+func transaction(tb testing.TB, kind cb.HeaderType, id string) []byte {
+	tb.Helper()
+	return raw(tb, &cb.Envelope{Payload: raw(tb, &cb.Payload{Header: &cb.Header{
+		ChannelHeader:   raw(tb, &cb.ChannelHeader{Type: int32(kind), ChannelId: "trade", TxId: id, Timestamp: timestamppb.New(noon)}),
+		SignatureHeader: raw(tb, &cb.SignatureHeader{Creator: raw(tb, &mspproto.SerializedIdentity{Mspid: "BankaMSP"})}),
 	}})})
 }
 
-func sample(t testing.TB, transactions ...[]byte) *cb.Block {
+func sample(tb testing.TB, transactions ...[]byte) *cb.Block {
+	tb.Helper()
 	data := &cb.BlockData{Data: transactions}
 	return &cb.Block{
 		Header: &cb.BlockHeader{Number: 7, PreviousHash: []byte("before"), DataHash: block.DataHash(data)},
 		Data:   data,
 		Metadata: &cb.BlockMetadata{Metadata: [][]byte{
-			raw(t, &cb.Metadata{Value: raw(t, &cb.OrdererBlockMetadata{LastConfig: &cb.LastConfig{Index: 5}})}), {},
+			raw(tb, &cb.Metadata{Value: raw(tb, &cb.OrdererBlockMetadata{LastConfig: &cb.LastConfig{Index: 5}})}),
+			{},
 			{byte(pb.TxValidationCode_VALID), byte(pb.TxValidationCode_MVCC_READ_CONFLICT)},
 		}},
 	}

@@ -145,7 +145,7 @@ func (c *Client) send(ctx context.Context, method, path string, sign credentials
 		}
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing to lose
+	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)

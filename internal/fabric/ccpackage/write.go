@@ -138,7 +138,8 @@ type metadata struct {
 // ValidateLabel checks a package label against Fabric's rules.
 func ValidateLabel(label string) error {
 	if len(label) > maxLabel || !labelPattern.MatchString(label) {
-		return fmt.Errorf("check package label %q: it has to start with a letter or digit, to consist of letters, digits, '_', '.', '+', '-', and to have at most %d characters", label, maxLabel)
+		return fmt.Errorf("check package label %q: it has to start with a letter or digit, to consist of letters, digits, "+
+			"'_', '.', '+', '-', and to have at most %d characters", label, maxLabel)
 	}
 	return nil
 }

@@ -222,7 +222,7 @@ func quorumPolicy(consenters []Consenter) (*cb.Policy, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode identity of %s: %w", consenter.Address(), err)
 		}
-		gate.Rules = append(gate.Rules, &cb.SignaturePolicy{Type: &cb.SignaturePolicy_SignedBy{SignedBy: int32(i)}}) //nolint:gosec // a handful
+		gate.Rules = append(gate.Rules, &cb.SignaturePolicy{Type: &cb.SignaturePolicy_SignedBy{SignedBy: int32(i)}})
 		envelope.Identities = append(envelope.Identities, &mspproto.MSPPrincipal{PrincipalClassification: mspproto.MSPPrincipal_IDENTITY, Principal: id})
 	}
 	raw, err := marshal(envelope)

@@ -29,8 +29,8 @@ type world struct {
 	leaves    []bare.Leaf
 }
 
-func newWorld(t testing.TB, orderers int) world {
-	t.Helper()
+func newWorld(tb testing.TB, orderers int) world {
+	tb.Helper()
 	w := world{}
 	for _, o := range []struct {
 		name string
@@ -38,14 +38,14 @@ func newWorld(t testing.TB, orderers int) world {
 	}{{"ord", &w.ord}, {"banka", &w.a}, {"bankb", &w.b}} {
 		org, err := bare.NewOrg(o.name)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		*o.into = org
 	}
 	for range orderers {
 		leaf, err := w.ord.Issue("orderer", pki.RoleOrderer)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		w.leaves = append(w.leaves, leaf)
 	}
@@ -79,29 +79,29 @@ func (w world) channel(kind channelconfig.Consensus, orderers int) channelconfig
 }
 
 // bundle has Fabric's own code judge a config.
-func bundle(t testing.TB, config *cb.Config) *realconfig.Bundle {
-	t.Helper()
+func bundle(tb testing.TB, config *cb.Config) *realconfig.Bundle {
+	tb.Helper()
 	var provider bccsp.BCCSP
 	provider, err := sw.NewDefaultSecurityLevelWithKeystore(sw.NewDummyKeyStore())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b, err := realconfig.NewBundle("trade", config, provider)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
-func genesis(t testing.TB, c channelconfig.Channel) (*cb.Block, *channelconfig.Config) {
-	t.Helper()
+func genesis(tb testing.TB, c channelconfig.Channel) (*cb.Block, *channelconfig.Config) {
+	tb.Helper()
 	b, err := channelconfig.Genesis(c, noon)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	config, err := channelconfig.Read(b)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b, config
 }
@@ -128,8 +128,8 @@ func TestGenesis(t *testing.T) {
 			if diff := channelconfig.Diff(wish, config.Channel); len(diff) > 0 {
 				t.Error(diff)
 			}
-			real := bundle(t, config.Raw)
-			application, ok := real.ApplicationConfig()
+			judge := bundle(t, config.Raw)
+			application, ok := judge.ApplicationConfig()
 			if !ok {
 				t.Fatal("there is no application part")
 			}
@@ -140,7 +140,7 @@ func TestGenesis(t *testing.T) {
 			if diff := cmp.Diff(map[string]int{"bankaMSP": 1, "bankbMSP": 2}, got); diff != "" {
 				t.Errorf("anchors: %s", diff)
 			}
-			orderer, ok := real.OrdererConfig()
+			orderer, ok := judge.OrdererConfig()
 			if !ok {
 				t.Fatal("there is no orderer part")
 			}
@@ -176,21 +176,31 @@ func TestUpdates(t *testing.T) {
 			change func(channel) (channel, error)
 			want   []string
 		}{
-			"batch": {func(c channel) (channel, error) { c.Batch.Timeout = time.Second; return c, nil },
-				[]string{"Change the batch time-out from 200ms to 1s"}},
+			"batch": {
+				func(c channel) (channel, error) { c.Batch.Timeout = time.Second; return c, nil },
+				[]string{"Change the batch time-out from 200ms to 1s"},
+			},
 			"policy": {func(c channel) (channel, error) {
 				c = c.Clone()
 				c.Policies.Application["Endorsement"] = channelconfig.Policy{Type: channelconfig.ImplicitMeta, Rule: "any Endorsement"}
 				return c, nil
 			}, []string{"Change the policy Endorsement of the application from AND('bankaMSP.peer', 'bankbMSP.peer') to ANY Endorsement"}},
-			"acl removed": {func(c channel) (channel, error) { c.ACLs = nil; return c, nil },
-				[]string{"Remove the access rule of qscc/GetChainInfo, which is /Channel/Application/Writers"}},
-			"capability": {func(c channel) (channel, error) { c.Capabilities.Application = "V2_0"; return c, nil },
-				[]string{"Change the application capability from V2_5 to V2_0"}},
-			"new organisation": {func(c channel) (channel, error) { return c.AddApplicationOrg(third.Organization()) },
-				[]string{"Add the organisation bankcMSP"}},
-			"organisation gone": {func(c channel) (channel, error) { return c.RemoveApplicationOrg("bankbMSP") },
-				[]string{"Remove the organisation bankbMSP"}},
+			"acl removed": {
+				func(c channel) (channel, error) { c.ACLs = nil; return c, nil },
+				[]string{"Remove the access rule of qscc/GetChainInfo, which is /Channel/Application/Writers"},
+			},
+			"capability": {
+				func(c channel) (channel, error) { c.Capabilities.Application = "V2_0"; return c, nil },
+				[]string{"Change the application capability from V2_5 to V2_0"},
+			},
+			"new organisation": {
+				func(c channel) (channel, error) { return c.AddApplicationOrg(third.Organization()) },
+				[]string{"Add the organisation bankcMSP"},
+			},
+			"organisation gone": {
+				func(c channel) (channel, error) { return c.RemoveApplicationOrg("bankbMSP") },
+				[]string{"Remove the organisation bankbMSP"},
+			},
 			"orderer organisation": {func(c channel) (channel, error) {
 				org := third.Organization()
 				org.Endpoints = []string{"orderer0-bankc.trade:7050"}
@@ -199,12 +209,18 @@ func TestUpdates(t *testing.T) {
 			"anchors": {func(c channel) (channel, error) {
 				return c.SetAnchors("bankbMSP", []channelconfig.Address{{Host: "peer1-bankb.trade", Port: 7051}})
 			}, []string{"Change the anchor peers of the organisation bankbMSP from peer0-bankb.trade:7051, peer1-bankb.trade:7051 to peer1-bankb.trade:7051"}},
-			"endpoints": {func(c channel) (channel, error) { return c.SetEndpoints("ordMSP", []string{"orderer0-ord.trade:7050"}) },
-				[]string{"Change the orderer addresses of the orderer organisation ordMSP from orderer0-ord.trade:7050, orderer1-ord.trade:7050 to orderer0-ord.trade:7050"}},
-			"add consenter": {func(c channel) (channel, error) { return c.AddConsenter(w.consenter(kind.orderers)) },
-				[]string{"Add the consenter " + w.consenter(kind.orderers).Address().String()}},
-			"renew consenter": {func(c channel) (channel, error) { return c.ReplaceConsenter(renewed) },
-				[]string{"Replace the TLS certificate of the consenter orderer1-ord.trade:7050"}},
+			"endpoints": {
+				func(c channel) (channel, error) { return c.SetEndpoints("ordMSP", []string{"orderer0-ord.trade:7050"}) },
+				[]string{"Change the orderer addresses of the orderer organisation ordMSP from orderer0-ord.trade:7050, orderer1-ord.trade:7050 to orderer0-ord.trade:7050"},
+			},
+			"add consenter": {
+				func(c channel) (channel, error) { return c.AddConsenter(w.consenter(kind.orderers)) },
+				[]string{"Add the consenter " + w.consenter(kind.orderers).Address().String()},
+			},
+			"renew consenter": {
+				func(c channel) (channel, error) { return c.ReplaceConsenter(renewed) },
+				[]string{"Replace the TLS certificate of the consenter orderer1-ord.trade:7050"},
+			},
 			"revocation": {func(c channel) (channel, error) {
 				c = c.Clone()
 				crl, err := w.a.App.CRL(nil, 1, noon, noon.Add(time.Hour))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -76,9 +77,11 @@ func (d *differences) batch(from, to Batch) {
 		{"batch.absoluteMaxBytes", "greatest size of a block in bytes", from.AbsoluteMaxBytes, to.AbsoluteMaxBytes},
 		{"batch.preferredMaxBytes", "preferred size of a block in bytes", from.PreferredMaxBytes, to.PreferredMaxBytes},
 	} {
-		d.text(n.path, n.what, fmt.Sprint(n.from), fmt.Sprint(n.to))
+		d.text(n.path, n.what, number(n.from), number(n.to))
 	}
 }
+
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // options compares two option structs field by field.
 func (d *differences) options(prefix string, from, to any, counts bool) {

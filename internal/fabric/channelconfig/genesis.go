@@ -16,6 +16,10 @@ import (
 // nonceSize is what Fabric's own tools use.
 const nonceSize = 24
 
+// oldLastConfig is the place in a block's metadata where older versions look
+// for the newest configuration.
+const oldLastConfig = 1
+
 // Genesis makes a channel's first block. The same channel and time give the
 // same block, byte for byte. What was asked for is read back from the block:
 // anything that got lost on the way, an anchor peer say, is an error here and
@@ -89,7 +93,7 @@ func genesisMetadata() (*cb.BlockMetadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	if entries[cb.BlockMetadataIndex_LAST_CONFIG], err = marshal(&cb.Metadata{Value: last}); err != nil {
+	if entries[oldLastConfig], err = marshal(&cb.Metadata{Value: last}); err != nil {
 		return nil, err
 	}
 	orderer, err := marshal(&cb.OrdererBlockMetadata{LastConfig: &cb.LastConfig{}})

@@ -62,22 +62,22 @@ func (c *Config) Update(wish Channel) (*Update, error) {
 	return &Update{ChannelID: id, Sequence: c.Sequence, Raw: raw, Changes: Diff(c.Channel, wish)}, nil
 }
 
-// merge carries the differences from base to target over to the real tree,
+// merge carries the differences from base to target over to the ledger's tree,
 // which may hold more than either.
-func merge(real, base, target *cb.ConfigGroup) bool {
+func merge(ledger, base, target *cb.ConfigGroup) bool {
 	changed := false
 	for key := range union(base.GetValues(), target.GetValues()) {
 		from, to := base.GetValues()[key], target.GetValues()[key]
 		switch {
 		case to == nil:
-			delete(real.Values, key)
+			delete(ledger.Values, key)
 		case from != nil && bytes.Equal(from.GetValue(), to.GetValue()):
 			continue
 		default:
-			if have := real.GetValues()[key]; have != nil {
+			if have := ledger.GetValues()[key]; have != nil {
 				to.ModPolicy, to.Version = have.GetModPolicy(), have.GetVersion()
 			}
-			real.Values = put(real.Values, key, to)
+			ledger.Values = put(ledger.Values, key, to)
 		}
 		changed = true
 	}
@@ -85,14 +85,14 @@ func merge(real, base, target *cb.ConfigGroup) bool {
 		from, to := base.GetPolicies()[key], target.GetPolicies()[key]
 		switch {
 		case to == nil:
-			delete(real.Policies, key)
+			delete(ledger.Policies, key)
 		case from != nil && proto.Equal(from.GetPolicy(), to.GetPolicy()):
 			continue
 		default:
-			if have := real.GetPolicies()[key]; have != nil {
+			if have := ledger.GetPolicies()[key]; have != nil {
 				to.ModPolicy, to.Version = have.GetModPolicy(), have.GetVersion()
 			}
-			real.Policies = put(real.Policies, key, to)
+			ledger.Policies = put(ledger.Policies, key, to)
 		}
 		changed = true
 	}
@@ -100,13 +100,13 @@ func merge(real, base, target *cb.ConfigGroup) bool {
 		from, to := base.GetGroups()[key], target.GetGroups()[key]
 		switch {
 		case to == nil:
-			delete(real.Groups, key)
+			delete(ledger.Groups, key)
 			changed = true
-		case from == nil || real.GetGroups()[key] == nil:
-			real.Groups = put(real.Groups, key, to)
+		case from == nil || ledger.GetGroups()[key] == nil:
+			ledger.Groups = put(ledger.Groups, key, to)
 			changed = true
 		default:
-			changed = merge(real.GetGroups()[key], from, to) || changed
+			changed = merge(ledger.GetGroups()[key], from, to) || changed
 		}
 	}
 	return changed

@@ -39,8 +39,8 @@ func TestGateway(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	n, err := bare.Start(ctx, programs, bare.Options{Dir: t.TempDir(), Consensus: channelconfig.Raft, Orderers: 1, Orgs: []string{"banka", "bankb"}})
-	defer n.Close()
 	ok(t, err)
+	defer n.Close()
 	ok(t, n.CreateChannel(ctx))
 	_, err = n.Deploy(ctx, "asset", contract, admin.Definition{})
 	ok(t, err)
@@ -115,7 +115,8 @@ func events(ctx context.Context, t *testing.T, client *gateway.Gateway, first ga
 		}
 	}
 	cancel()
-	for range stream { //nolint:revive // it has to close
+	for range stream {
+		continue // until it closes
 	}
 	now, err := client.Events(t.Context(), "trade", "asset", 0)
 	ok(t, err)

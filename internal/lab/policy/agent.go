@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -83,11 +81,11 @@ func (a *Agent) enforce(ctx context.Context, client kubernetes.Interface) (err e
 	if err := filterBridges(); err != nil {
 		return err
 	}
-	watcher, err := watchResults(results)
+	leases, stop, err := watchResults(ctx, results, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = watcher.Close() }() // nothing was written
+	defer stop()
 	l := &loop{results: results, dirty: make(chan struct{}, 1)}
 	if l.node, err = waitNode(ctx, client, a.Node); err != nil {
 		return endedOr(ctx, err)
@@ -109,7 +107,7 @@ func (a *Agent) enforce(ctx context.Context, client kubernetes.Interface) (err e
 			err = clearErr
 		}
 	}()
-	l.run(ctx, watcher)
+	l.run(ctx, leases)
 	return nil
 }
 
@@ -128,20 +126,6 @@ func protobuf(cfg *rest.Config) *rest.Config {
 	out.ContentType = runtime.ContentTypeProtobuf
 	out.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	return rest.AddUserAgent(out, "heddle-policy")
-}
-
-// watchResults makes folders that are not there yet, since only existing ones can be watched.
-func watchResults(folders []string) (*fsnotify.Watcher, error) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch CNI results: %w", err)
-	}
-	for _, f := range folders {
-		if err := errors.Join(os.MkdirAll(f, 0o700), w.Add(f)); err != nil {
-			return nil, errors.Join(fmt.Errorf("watch CNI results in %q: %w", f, err), w.Close())
-		}
-	}
-	return w, nil
 }
 
 // waitNode waits until the node has its pod range: at start the agent may be there first.
@@ -210,7 +194,7 @@ func trimContainers(in []corev1.Container) []corev1.Container {
 }
 
 // run applies rules whenever something they depend on has changed, soon after it did.
-func (l *loop) run(ctx context.Context, watcher *fsnotify.Watcher) {
+func (l *loop) run(ctx context.Context, leases <-chan struct{}) {
 	logger := log.FromContext(ctx)
 	heal := time.NewTicker(healDelay)
 	defer heal.Stop()
@@ -230,14 +214,13 @@ func (l *loop) run(ctx context.Context, watcher *fsnotify.Watcher) {
 			return
 		case <-l.dirty:
 			soon(objectDelay)
-		case <-watcher.Events:
+		case <-leases:
 			soon(leaseDelay)
-		case err := <-watcher.Errors:
-			logger.Error(err, "Watch CNI results")
-			soon(retryDelay)
 		case <-heal.C:
-			l.applied = ""
-			soon(0)
+			if !intact(ctx) {
+				l.applied = ""
+				soon(0)
+			}
 		case <-next.C:
 			due = time.Time{}
 			if err := l.apply(ctx); err != nil && ctx.Err() == nil {

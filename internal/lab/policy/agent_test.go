@@ -3,12 +3,15 @@ package policy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
@@ -68,12 +71,62 @@ func TestAgent(t *testing.T) {
 	m.until("a lease opens an address", func() bool { return m.try(try{"teller", "tcp", webAt, true}) == nil })
 	m.check([]try{{"teller", "tcp", dbAt, false}})
 
+	// Somebody else's "flush ruleset" is noticed.
+	look := func() (ok bool) {
+		must(m.in("node", func() error { ok = intact(ctx); return nil }))
+		return ok
+	}
+	if !look() {
+		t.Error("rules that are there are not seen")
+	}
+	must(m.in("node", func() error { return exec.Command("nft", "flush", "table", "inet", Table).Run() }))
+	if look() {
+		t.Error("flushed rules are taken to be there")
+	}
+
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatalf("the agent ended with %v", err)
 	}
 	if m.hasTable() {
 		t.Error("the table outlived the agent")
+	}
+}
+
+// TestWatchResults does so with and without the kernel's help.
+func TestWatchResults(t *testing.T) {
+	none := func() (*fsnotify.Watcher, error) { return nil, errors.New("too many open files") }
+	for name, open := range map[string]func() (*fsnotify.Watcher, error){"watched": nil, "polled": none} {
+		t.Run(name, func(t *testing.T) {
+			folders := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b", "c")}
+			changes, stop, err := watchResults(t.Context(), folders, open)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stop()
+			for _, f := range folders {
+				if err := os.WriteFile(filepath.Join(f, "pods-1-eth0"), result(t, "u1", "10.1.1.5/24"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				for deadline := time.After(allowedWithin); ; {
+					select {
+					case <-changes:
+					case <-deadline:
+						t.Fatalf("no change of %s was seen", f)
+					}
+					leases, err := readLeases([]string{f})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(leases) == 1 {
+						break
+					}
+				}
+			}
+		})
+	}
+	if _, _, err := watchResults(t.Context(), []string{"/proc/none"}, nil); err == nil {
+		t.Error("a folder that cannot be made was watched")
 	}
 }
 

@@ -90,6 +90,13 @@ func nft(ctx context.Context, script string) error {
 	return nil
 }
 
+// intact says whether the kernel still has the table's way in. It only looks, because
+// loading the rules again would set the counters of dropped packets back.
+func intact(ctx context.Context) bool {
+	out, err := exec.CommandContext(ctx, "nft", "list", "chain", "inet", Table, "forward").Output()
+	return err == nil && bytes.Contains(out, []byte("vmap @ingress"))
+}
+
 // filterBridges makes the kernel show bridged packets to the inet family. Without it,
 // pods on one node would reach each other whatever the policies say.
 func filterBridges() error {

@@ -33,13 +33,8 @@ func (l *loop) watch(factory informers.SharedInformerFactory) error {
 	return nil
 }
 
-// mark notes that rules may be out of date; it never blocks.
-func (l *loop) mark() {
-	select {
-	case l.dirty <- struct{}{}:
-	default:
-	}
-}
+// mark notes that rules may be out of date.
+func (l *loop) mark() { signal(l.dirty) }
 
 // changed compares trimmed objects, so most updates of a pod's status are none for us.
 func changed(before, after any) bool {

@@ -26,10 +26,10 @@ type CA struct {
 }
 
 // RequireCA skips a test on machines without a fabric-ca server.
-func RequireCA(t testing.TB) string {
-	t.Helper()
+func RequireCA(tb testing.TB) string {
+	tb.Helper()
 	if testing.Short() {
-		t.Skip("needs a real CA: not in -short")
+		tb.Skip("needs a real CA: not in -short")
 	}
 	var folders []string
 	if bin := os.Getenv("FABRIC_BIN"); bin != "" {
@@ -44,7 +44,7 @@ func RequireCA(t testing.TB) string {
 			return program
 		}
 	}
-	t.Skipf("needs %s in one of %v: run make images", caProgram, folders)
+	tb.Skipf("needs %s in one of %v: run make images", caProgram, folders)
 	return ""
 }
 

@@ -41,31 +41,32 @@ func (p Programs) Peer() string { return filepath.Join(p.Bin, "peer") }
 func (p Programs) Orderer() string { return filepath.Join(p.Bin, "orderer") }
 
 // Require skips a test on machines without Fabric's programs.
-func Require(t testing.TB) Programs {
-	t.Helper()
+func Require(tb testing.TB) Programs {
+	tb.Helper()
 	if testing.Short() {
-		t.Skip("needs real nodes: not in -short")
+		tb.Skip("needs real nodes: not in -short")
 	}
 	p, err := Find()
 	if err != nil {
-		t.Skipf("needs real nodes: %v", err)
+		tb.Skipf("needs real nodes: %v", err)
 	}
 	return p
 }
 
-// BuildContract compiles the sample contract once into a folder.
-func BuildContract(t testing.TB) string {
-	t.Helper()
+// BuildContract compiles the sample contract, or skips as Require does.
+func BuildContract(tb testing.TB) string {
+	tb.Helper()
+	Require(tb)
 	source, err := moduleRoot()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	out := filepath.Join(t.TempDir(), "asset-go")
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", out, ".")
+	out := filepath.Join(tb.TempDir(), "asset-go")
+	command := exec.CommandContext(tb.Context(), "go", "build", "-o", out, ".")
 	command.Dir = filepath.Join(source, "samples", "contracts", "asset-go")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build the sample contract: %v\n%s", err, text)
+		tb.Fatalf("build the sample contract: %v\n%s", err, text)
 	}
 	return out
 }

@@ -19,6 +19,7 @@ import (
 	"heddle.dev/heddle/internal/fabric/ccpackage"
 	"heddle.dev/heddle/internal/fabric/channelconfig"
 	"heddle.dev/heddle/internal/fabric/gateway"
+	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/test/bare"
 )
 
@@ -282,7 +283,6 @@ func submit(t *testing.T, ctx context.Context, client *gateway.Gateway, key stri
 
 func deployed(t *testing.T, options bare.Options) (context.Context, *bare.Network, *gateway.Gateway) {
 	t.Helper()
-	bare.Require(t)
 	contract := bare.BuildContract(t)
 	options.Orgs = []string{"banka", "bankb"}
 	ctx, n := start(t, options)
@@ -466,4 +466,69 @@ func removeLeader(t *testing.T, ctx context.Context, n *bare.Network) string {
 	leader.Stop()
 	n.Orderers = slices.DeleteFunc(n.Orderers, func(o *bare.Orderer) bool { return o == leader })
 	return leader.Name
+}
+
+// TestRenewConsenter replaces an orderer's certificates: with the same key they
+// need no update under Raft, with another key the update goes first.
+func TestRenewConsenter(t *testing.T) {
+	for name, test := range map[string]struct {
+		kind     channelconfig.Consensus
+		orderers int
+	}{"raft": {channelconfig.Raft, 3}, "bft": {channelconfig.BFT, 4}} {
+		t.Run(name, func(t *testing.T) {
+			ctx, n, client := deployed(t, bare.Options{Consensus: test.kind, Orderers: test.orderers})
+			node := n.Orderers[1]
+			renew := func(leaf bare.Leaf, update bool) {
+				t.Helper()
+				if update {
+					_, err := n.Update(ctx, func(c channelconfig.Channel) (channelconfig.Channel, error) {
+						consenter, err := node.Consenter()
+						if err != nil {
+							return c, err
+						}
+						consenter.Identity, consenter.ClientTLS, consenter.ServerTLS = leaf.Sign, leaf.TLS, leaf.TLS
+						return c.ReplaceConsenter(consenter)
+					})
+					ok(t, err)
+				}
+				ok(t, node.SetLeaf(leaf))
+				ok(t, node.Restart(ctx))
+				submit(t, ctx, client, fmt.Sprintf("renewed%x", leaf.TLS[100:110]))
+				caughtUp(t, ctx, n, node)
+			}
+			same, err := n.OrdererOrg.Reissue(node.Name, pki.RoleOrderer, node.Leaf.Key)
+			ok(t, err)
+			// BFT pins the enrolment certificate itself, whatever its key.
+			renew(same, test.kind == channelconfig.BFT)
+			other, err := n.OrdererOrg.Issue(node.Name, pki.RoleOrderer)
+			ok(t, err)
+			renew(other, true)
+		})
+	}
+}
+
+// caughtUp waits until an orderer is a consenter at the height of the others.
+func caughtUp(t *testing.T, ctx context.Context, n *bare.Network, node *bare.Orderer) {
+	t.Helper()
+	p, err := node.Participation()
+	ok(t, err)
+	defer p.Close()
+	client, err := n.Orderers[0].Client(n.OrdererOrg)
+	ok(t, err)
+	begun := time.Now()
+	until(t, ctx, 90*time.Second, func() error {
+		info, err := p.Info(ctx, "trade")
+		if err != nil {
+			return err
+		}
+		newest, err := client.Newest(ctx, "trade")
+		if err != nil {
+			return err
+		}
+		if info.Relation != admin.Consenter || info.Height != newest.GetHeader().GetNumber()+1 {
+			return fmt.Errorf("%+v of %d", info, newest.GetHeader().GetNumber()+1)
+		}
+		return nil
+	})
+	t.Logf("%s caught up after %s", node.Name, time.Since(begun))
 }

@@ -341,6 +341,71 @@ func TestForeignParts(t *testing.T) {
 	}
 }
 
+// TestMissing compares our judgement of who has to sign with Fabric's own.
+func TestMissing(t *testing.T) {
+	type channel = channelconfig.Channel
+	w := newWorld(t, 4)
+	third, err := bare.NewOrg("bankc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := w.channel(channelconfig.Raft, 3)
+	start.ApplicationOrgs[1].Policies["Admins"] = channelconfig.Policy{Type: channelconfig.Signature, Rule: "AND('bankbMSP.admin', 'bankaMSP.admin')"}
+	_, config := genesis(t, start)
+	all := map[string]*identity.Identity{"ordMSP": w.ord.Admin, "bankaMSP": w.a.Admin, "bankbMSP": w.b.Admin}
+	for name, test := range map[string]struct {
+		change func(channel) (channel, error)
+		alone  []string // the policies that each organisation alone misses
+	}{
+		"ordering":       {func(c channel) (channel, error) { c.Batch.MaxMessages = 7; return c, nil }, []string{"/Channel/Orderer/Admins"}},
+		"the channel":    {func(c channel) (channel, error) { c.Capabilities.Channel = "V3_0"; return c, nil }, []string{"/Channel/Admins"}},
+		"a member more":  {func(c channel) (channel, error) { return c.AddApplicationOrg(third.Organization()) }, []string{"/Channel/Application/Admins"}},
+		"own anchors":    {func(c channel) (channel, error) { return c.SetAnchors("bankaMSP", nil) }, []string{"/Channel/Application/bankaMSP/Admins"}},
+		"anchors of two": {func(c channel) (channel, error) { return c.SetAnchors("bankbMSP", nil) }, []string{"/Channel/Application/bankbMSP/Admins"}},
+		"both parts": {func(c channel) (channel, error) {
+			c.Batch.MaxMessages = 7
+			return c.SetAnchors("bankaMSP", nil)
+		}, []string{"/Channel/Application/bankaMSP/Admins", "/Channel/Orderer/Admins"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wish, err := test.change(config.Channel.Clone())
+			if err != nil {
+				t.Fatal(err)
+			}
+			update, err := config.Update(wish)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := []string{"ordMSP", "bankaMSP", "bankbMSP"}
+			for subset := 1; subset < 8; subset++ {
+				var mspIDs []string
+				var signers []*identity.Identity
+				for i, id := range names {
+					if subset&(1<<i) != 0 {
+						mspIDs, signers = append(mspIDs, id), append(signers, all[id])
+					}
+				}
+				missing, err := config.Missing(update, mspIDs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				update.Signatures = nil
+				_, refused := tryPropose(t, config, update, signers...)
+				if (refused == nil) != (len(missing) == 0) {
+					t.Errorf("%v: we miss %v, Fabric says %v", mspIDs, missing, refused)
+				}
+			}
+			missing, err := config.Missing(update, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.alone, missing); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestStepConsenters(t *testing.T) {
 	w := newWorld(t, 6)
 	for name, test := range map[string]struct {

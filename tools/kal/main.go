@@ -35,7 +35,7 @@ func main() {
 
 func run(patterns []string) error {
 	if len(patterns) == 0 {
-		return errors.New("name packages, such as ./api/...")
+		return errors.New("name the packages to look at, ./api/... for instance")
 	}
 	var c config
 	if err := yaml.UnmarshalStrict(configuration, &c); err != nil {

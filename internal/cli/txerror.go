@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
@@ -18,6 +19,9 @@ func explainTx(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
+	if words, ok := contractWords(e); ok {
+		return withCode(ExitFailed, fmt.Errorf("the contract refused: %s", words))
+	}
 	if hint := txRemedy(e); hint != "" {
 		err = fmt.Errorf("%w: %s", err, hint)
 	}
@@ -25,6 +29,24 @@ func explainTx(err error) error {
 		return withCode(ExitNotReady, err)
 	}
 	return err
+}
+
+// contractWords are the contract's own, where every node that answered passed such on: they are an answer, not a fault.
+func contractWords(e *gateway.Error) (string, bool) {
+	var said []string
+	for _, n := range e.Nodes {
+		answer, ok := strings.CutPrefix(n.Message, "chaincode response ")
+		if !ok {
+			return "", false
+		}
+		if _, words, ok := strings.Cut(answer, ", "); ok {
+			answer = words
+		}
+		if !slices.Contains(said, answer) {
+			said = append(said, answer)
+		}
+	}
+	return strings.Join(said, "; "), len(said) > 0
 }
 
 // txRemedy says what a person can do about a failure; empty where the words of the nodes say it all.
@@ -41,7 +63,7 @@ func txRemedy(e *gateway.Error) string {
 		return commitRemedy(e.Validation)
 	case has("no combination of peers can be derived"):
 		return "too few peers that can endorse are known yet: they have to be up and to have joined the channel"
-	case has("chaincode definition for") || has("make sure the chaincode") || has("is not installed"):
+	case has("no peers available to evaluate chaincode") || has("chaincode definition for") || has("make sure the chaincode") || has("is not installed"):
 		return "the contract is not committed on this channel, or not installed on this peer: look at the Chaincode object"
 	case has("channel") && has("not found"):
 		return "the peer has not joined the channel: look at the Channel object"

@@ -228,7 +228,7 @@ Block %d of channel %s holds transaction %s
 after %.1f s.
 
 Try next:
-%s  %[5]s status %[6]s
+%[9]s  %[5]s status %[6]s
   %[5]s tx evaluate %[6]s/%[2]s/%[7]s Read %[8]s
   %[5]s tx submit %[6]s/%[2]s/%[7]s Transfer %[8]s bob --as org2 --events
   %[5]s identity enroll cashier --network %[6]s --org org1

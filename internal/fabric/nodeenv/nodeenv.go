@@ -35,14 +35,19 @@ type Log struct {
 	Format string
 }
 
-// The two numbers behind "too_many_pings": a Fabric client pings a quiet
-// connection every 60 s and a Fabric server takes no offence from 60 s on, so
-// that the clocks' jitter decides. A server that allows 30 s ends that.
+// A gateway pings its quiet connections to other nodes every 10 s, the least
+// that gRPC allows, and everything else in Fabric every 60 s; a Fabric server
+// takes offence at anything under 60 s ("too_many_pings") and hangs up, so that
+// the next transaction pays for a new connection. 5 s is below all of them.
 const (
-	keepaliveMin  = "30s"
-	gatewayLimit  = "2500"
-	gossipBeat    = "1s"
-	gossipExpiry  = "10s"
+	keepaliveMin = "5s"
+	gatewayLimit = "2500"
+	gossipBeat   = "1s"
+	gossipExpiry = "10s"
+	// gossipDial is what a peer loses when it joins a channel: its first dial of
+	// an anchor peer always fails, since it does not trust the channel's other
+	// organisations yet, and takes the whole time-out to do so.
+	gossipDial    = "1s"
 	callTimeout   = "8s"
 	reconnectCeil = "5s"
 	// forwardTimeout is above an election on lan timing.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -139,8 +140,8 @@ func tarOf(tb testing.TB, files map[string]string) []byte {
 
 func TestInspectRefuses(t *testing.T) {
 	many := map[string]string{"index.json": `{}`}
-	for i := range maxSmallBlobs + 1 {
-		many[fmt.Sprintf("blobs/sha256/%d", i)] = "x"
+	for i := range allSmallBlobs/smallBlob + 1 {
+		many[fmt.Sprintf("blobs/sha256/%d", i)] = strings.Repeat("x", smallBlob)
 	}
 	cases := map[string][]byte{
 		"empty":            tarOf(t, nil),

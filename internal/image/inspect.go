@@ -19,8 +19,8 @@ const (
 	// smallBlob bounds what is read into memory of an archive: manifests and
 	// configs, not layers.
 	smallBlob = 4 << 20
-	// maxSmallBlobs bounds how many of them, since an archive may be made of them.
-	maxSmallBlobs = 256
+	// allSmallBlobs bounds them together, since an archive may be made of nothing else.
+	allSmallBlobs = 64 << 20
 )
 
 // Archived is an image found in an archive.
@@ -74,6 +74,7 @@ func Inspect(r io.Reader) ([]Archived, error) {
 
 func smallFiles(archive *tar.Reader) (map[string][]byte, error) {
 	small := map[string][]byte{}
+	left := int64(allSmallBlobs)
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -87,8 +88,8 @@ func smallFiles(archive *tar.Reader) (map[string][]byte, error) {
 		if h.Typeflag != tar.TypeReg || h.Size > smallBlob || !wanted {
 			continue
 		}
-		if len(small) == maxSmallBlobs {
-			return nil, fmt.Errorf("it has more than %d small blobs", maxSmallBlobs)
+		if left -= h.Size + int64(len(name)); left < 0 {
+			return nil, fmt.Errorf("its manifests and configs have more than %d bytes", allSmallBlobs)
 		}
 		content, err := io.ReadAll(io.LimitReader(archive, smallBlob))
 		if err != nil {

@@ -141,6 +141,7 @@ func (a *app) commands() []*cobra.Command {
 		a.uninstallCommand(),
 		newLabCommand(a),
 		a.networkCommand(),
+		a.channelCommand(),
 		a.statusCommand(),
 		a.doctorCommand(),
 		a.txCommand(),

@@ -193,12 +193,12 @@ func soon(err error) error {
 	return err
 }
 
-// conclude says what is still to be waited for. A member all of whose peers are down, and that had approved before, is
-// left to come back by itself.
+// conclude says what is still to be waited for. A member that cannot be asked now, and that had approved before, is left
+// to come back by itself.
 func (w *world) conclude() error {
 	d := w.definition()
 	for _, m := range w.members {
-		if !m.agrees(d) && (m.answers() || !w.approvedBefore(m)) {
+		if !m.agrees(d) && !(m.silent() && w.approvedBefore(m)) {
 			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to join channel %q and to approve sequence %d",
 				m.org.MSPID, w.chaincode.Spec.Channel, d.Sequence)
 		}
@@ -211,13 +211,13 @@ func (w *world) conclude() error {
 	return w.serves()
 }
 
-// answers tells whether any peer of the organisation answers.
-func (m *member) answers() bool {
-	return slices.ContainsFunc(m.peers, func(p *peer) bool { return p.seen })
-}
+// silent tells that the organisation could not be asked what it approved.
+func (m *member) silent() bool { return m.joined() == nil || m.err != nil }
 
+// approvedBefore tells whether the organisation had approved what the spec asks for when it was last seen.
 func (w *world) approvedBefore(m *member) bool {
-	return slices.ContainsFunc(w.chaincode.Status.Organizations, func(o v1alpha1.ChaincodeOrganization) bool {
+	s := &w.chaincode.Status
+	return s.ObservedGeneration == w.chaincode.Generation && slices.ContainsFunc(s.Organizations, func(o v1alpha1.ChaincodeOrganization) bool {
 		return o.MSPID == m.org.MSPID && o.Approval == v1alpha1.ApprovalApproved
 	})
 }

@@ -29,7 +29,7 @@ func (w *world) report(cc *v1alpha1.Chaincode) {
 		o := v1alpha1.ChaincodeOrganization{
 			MSPID: m.org.MSPID, Approval: v1alpha1.ApprovalPending, Installed: fmt.Sprintf("%d/%d", m.installed(), len(m.peers)),
 		}
-		if m.agrees(d) || !m.answers() && w.approvedBefore(m) {
+		if m.agrees(d) || m.silent() && w.approvedBefore(m) {
 			o.Approval = v1alpha1.ApprovalApproved
 		}
 		now = append(now, o)

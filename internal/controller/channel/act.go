@@ -279,7 +279,7 @@ func refusal(e *admin.StatusError) error {
 	case strings.Contains(e.Info, "implicit policy evaluation failed") || strings.Contains(e.Info, "policy for") && strings.Contains(e.Info, "not satisfied"):
 		return kube.Stalled(v1alpha1.ReasonNeedsSignatures,
 			"The channel's policy asks for signatures of organisations that are not at this site: %s", e.Info)
-	case strings.Contains(e.Info, "but got version") || strings.Contains(e.Info, "readset"):
+	case strings.Contains(e.Info, "but key is at version") || strings.Contains(e.Info, "readset"):
 		return kube.Waiting(v1alpha1.ReasonProgressing, 250*time.Millisecond, "The configuration has moved on: computing the update again")
 	case e.Status == cb.Status_FORBIDDEN:
 		return kube.Stalled(v1alpha1.ReasonForbidden, "The orderers do not let this site write to the channel: %s", e.Info)
@@ -304,6 +304,11 @@ func (w *world) conclude() error {
 		}
 		if n.seen && !n.joined && n.err != nil && w.shallJoin(n) {
 			return fmt.Errorf("join %s to the channel: %w", n.name, n.err)
+		}
+	}
+	for _, name := range w.consenters {
+		if _, ok := w.certs[name]; !ok {
+			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for the certificates of %s", name)
 		}
 	}
 	if len(waiting) > 0 {

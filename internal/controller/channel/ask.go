@@ -21,7 +21,7 @@ import (
 
 const (
 	// askTimeout bounds one question to a node; all nodes are asked at once.
-	askTimeout = 2 * time.Second
+	askTimeout = 3 * time.Second
 	// joinTimeout bounds one join: a peer opens a ledger for it.
 	joinTimeout = 20 * time.Second
 	// readTimeout bounds reading the configuration.

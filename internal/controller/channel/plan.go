@@ -93,7 +93,7 @@ func (w *world) settingsUpdate(keys []string) (*update, error) {
 	for _, o := range w.ledger.Channel.ApplicationOrgs {
 		u.removes = u.removes || !hasOrg(u.target.ApplicationOrgs, o.MSPID)
 	}
-	if len(u.target.ApplicationOrgs) == 0 {
+	if u.removes && len(u.target.ApplicationOrgs) == 0 {
 		return nil, kube.Stalled(v1alpha1.ReasonUnsafeChange, "The channel would have no member left: name one in spec.organizations")
 	}
 	changes := channelconfig.Diff(w.ledger.Channel, u.target)

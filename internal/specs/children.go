@@ -107,7 +107,8 @@ func allOrderers(n *v1alpha1.Network) []string {
 }
 
 func child(n *v1alpha1.Network, name, organization string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: name, Namespace: n.Name, Labels: placeOfNetwork(n).labels(v1alpha1.LabelOrganization, organization, v1alpha1.LabelInline, n.Name)}
+	labels := placeOfNetwork(n).labels(v1alpha1.LabelOrganization, organization, v1alpha1.LabelInline, n.Name)
+	return metav1.ObjectMeta{Name: name, Namespace: n.Name, Labels: labels}
 }
 
 func settings(n *v1alpha1.Network, t *v1alpha1.NodeTemplate, image string) v1alpha1.NodeSettings {

@@ -81,22 +81,33 @@ func (e *Space) Start(t *testing.T, cached func(namespaces []string) cache.Optio
 // Eventually polls until the condition holds, and fails the test when it does not in time.
 func (e *Space) Eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(beat) {
-		if holds() {
-			return
-		}
+	if !poll(t.Context(), patience, holds) {
+		t.Fatalf("%s: not after %s", what, patience)
 	}
-	t.Fatalf("%s: not after %s", what, patience)
 }
 
-// Never looks for a while and fails the test when the condition holds.
+// Never looks for a second and fails the test when the condition holds.
 func (e *Space) Never(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(beat) {
-		if holds() {
-			t.Fatalf("%s: it happened", what)
+	if poll(t.Context(), time.Second, holds) {
+		t.Fatalf("%s: it happened", what)
+	}
+}
+
+// poll asks until the answer is yes, and tells whether it was in time.
+func poll(ctx context.Context, within time.Duration, holds func() bool) bool {
+	ctx, stop := context.WithTimeout(ctx, within)
+	defer stop()
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
 		}
 	}
+	return true
 }
 
 // Make creates an object, and takes it away when the test ends.
@@ -148,17 +159,17 @@ func Change[T client.Object](t *testing.T, e *Space, obj T, change func(T)) {
 func (e *Space) AwaitReason(t *testing.T, obj kube.Object, reason string) metav1.Condition {
 	t.Helper()
 	var last *metav1.Condition
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(beat) {
+	found := poll(t.Context(), patience, func() bool {
 		if err := e.Get(t.Context(), client.ObjectKeyFromObject(obj), obj); err != nil {
 			t.Fatal(err)
 		}
 		last = meta.FindStatusCondition(*obj.GetConditions(), v1alpha1.ConditionReady)
-		if last != nil && last.Reason == reason && last.ObservedGeneration == obj.GetGeneration() {
-			return *last
-		}
+		return last != nil && last.Reason == reason && last.ObservedGeneration == obj.GetGeneration()
+	})
+	if !found {
+		t.Fatalf("%T %q: not %s after %s; its condition is %+v", obj, obj.GetName(), reason, patience, last)
 	}
-	t.Fatalf("%T %q: not %s after %s; its condition is %+v", obj, obj.GetName(), reason, patience, last)
-	return metav1.Condition{}
+	return *last
 }
 
 // Serve makes a Deployment available, as the kubelet and the Deployment controller would.

@@ -78,7 +78,7 @@ func (p Pair) Status(name string, now time.Time) v1alpha1.CertificateStatus {
 func Status(name string, cert *x509.Certificate, now time.Time) v1alpha1.CertificateStatus {
 	days := min(max(pki.DaysLeft(cert, now), -1<<20), 1<<20)
 	return v1alpha1.CertificateStatus{
-		Name: name, NotAfter: metav1.NewTime(cert.NotAfter), DaysLeft: ptr.To(int32(days)), //nolint:gosec // bounded above
+		Name: name, NotAfter: metav1.NewTime(cert.NotAfter), DaysLeft: ptr.To(int32(days)),
 	}
 }
 

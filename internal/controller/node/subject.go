@@ -34,15 +34,6 @@ func ofPeer(p *v1alpha1.Peer) subject {
 	}
 }
 
-// title names the node in sentences, such as Peer "peer0-banka".
-func (s subject) title() string {
-	kind := "Peer"
-	if s.node.Component == v1alpha1.ComponentOrderer {
-		kind = "Orderer"
-	}
-	return fmt.Sprintf("%s %q", kind, s.node.Name)
-}
-
 // list returns all nodes of one component in a namespace.
 func (r *Reconciler) list(ctx context.Context, namespace, component string) ([]subject, error) {
 	var out []subject

@@ -43,7 +43,8 @@ func (r *Reconciler) ensureIssuers(ctx context.Context, s *scope) error {
 		return r.makeIssuers(ctx, s, ops != nil || app != nil)
 	}
 	if !opsRoots.sign.Equal(appRoots.sign) || !opsRoots.tls.Equal(appRoots.tls) {
-		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "Secrets %q and %q come from different roots: delete the one that is wrong, with the root of the other in place",
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec,
+			"Secrets %q and %q come from different roots: delete the one that is wrong, with the root of the other in place",
 			specs.OpsSecret(s.org.Name), specs.AppSecret(s.org.Name))
 	}
 	s.ops, s.app, s.roots = *ops, *app, opsRoots
@@ -92,10 +93,28 @@ func (r *Reconciler) readIntermediates(ctx context.Context, s *scope, name strin
 	if err != nil {
 		return nil, roots{}, damaged(name, fmt.Errorf("read %s: %w", keyTLSRoot, err))
 	}
-	if err := r.apply.Release(ctx, &secret); err != nil {
+	if err := r.release(ctx, s, &secret); err != nil {
 		return nil, roots{}, err
 	}
 	return &issuers, roots{sign: sign, tls: tls}, nil
+}
+
+// release takes a left-over Secret of intermediates into use again, and the root with it, which is not read otherwise.
+func (r *Reconciler) release(ctx context.Context, s *scope, secret *corev1.Secret) error {
+	if _, retained := secret.Labels[v1alpha1.LabelRetained]; !retained {
+		return nil
+	}
+	root := s.secret(specs.RootSecret(s.org.Name))
+	err := r.client.Get(ctx, client.ObjectKeyFromObject(root), root)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read Secret %q: %w", root.Name, err)
+	}
+	if err == nil {
+		if err := r.apply.Release(ctx, root); err != nil {
+			return err
+		}
+	}
+	return r.apply.Release(ctx, secret)
 }
 
 // damaged stops: a broken issuer is restored from a backup, never replaced behind the ledger's back.

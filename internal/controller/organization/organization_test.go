@@ -325,8 +325,10 @@ func TestDeletionRetainsKeys(t *testing.T) {
 	if again.Status.MSPHash != hash {
 		t.Error("the organization came back with other certificates")
 	}
-	if _, is := secret(t, e, "banka-ops").Labels[v1alpha1.LabelRetained]; is {
-		t.Error("the issuer is in use and still labelled as retained")
+	for _, name := range []string{"banka-root", "banka-ops", "banka-app", "banka-admin", "banka-ca-admin"} {
+		if _, is := secret(t, e, name).Labels[v1alpha1.LabelRetained]; is {
+			t.Errorf("Secret %s is in use and still labelled as retained", name)
+		}
 	}
 }
 

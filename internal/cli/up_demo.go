@@ -70,6 +70,12 @@ func (r *upRun) network(ctx context.Context, note func(string)) error {
 	}
 	var have v1alpha1.Network
 	err := r.cluster.Get(ctx, client.ObjectKeyFromObject(&n), &have)
+	if err == nil && have.DeletionTimestamp != nil {
+		note("waiting until the last one is gone")
+		if err = r.app.waitGone(ctx, r.cluster, &have, &v1alpha1.NetworkList{}, r.flags.timeout); err == nil {
+			err = r.cluster.Get(ctx, client.ObjectKeyFromObject(&n), &have)
+		}
+	}
 	switch {
 	case apierrors.IsNotFound(err):
 		n.Annotations = map[string]string{annotationMadeBy: "up"}

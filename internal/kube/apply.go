@@ -41,9 +41,12 @@ type objectKey struct {
 	name types.NamespacedName
 }
 
+// applied is what is remembered of the last call: what was wanted, the version that came of it, and what the object
+// looked like then, its status apart.
 type applied struct {
 	want            [sha256.Size]byte
 	resourceVersion string
+	essence         [sha256.Size]byte
 }
 
 // Apply makes obj be as it is given: fields it does not name are left to others. owner becomes the controller of obj
@@ -68,7 +71,7 @@ func (a *Applier) Apply(ctx context.Context, owner client.Object, obj client.Obj
 		if err := mayTake(owner, want, live); err != nil {
 			return err
 		}
-		if a.unchanged(key, sum, live.GetResourceVersion()) {
+		if a.unchanged(key, sum, live) {
 			return nil
 		}
 	}
@@ -154,7 +157,7 @@ func (a *Applier) intended(owner, obj client.Object) (*unstructured.Unstructured
 // mayTake refuses objects that somebody else made.
 func mayTake(owner client.Object, want *unstructured.Unstructured, live client.Object) error {
 	if !live.GetDeletionTimestamp().IsZero() {
-		return Waiting(v1alpha1.ReasonDeleting, 0, "%s %q is still being deleted", want.GetKind(), want.GetName())
+		return Waiting(v1alpha1.ReasonDeleting, time.Second, "%s %q is still being deleted", want.GetKind(), want.GetName())
 	}
 	ctl := metav1.GetControllerOf(live)
 	if ctl != nil && owner != nil && ctl.UID != owner.GetUID() && ctl.Name == owner.GetName() && ctl.Kind == want.GetOwnerReferences()[0].Kind {
@@ -206,11 +209,40 @@ func kindOf(obj client.Object) string {
 	return name[strings.LastIndex(name, ".")+1:]
 }
 
-func (a *Applier) unchanged(key objectKey, want [sha256.Size]byte, resourceVersion string) bool {
+// unchanged tells whether an object needs no call: the same is wanted as last time, and it is still what came of that.
+// A new version of which only the status is new does not count; Deployments have many of those.
+func (a *Applier) unchanged(key objectKey, want [sha256.Size]byte, live client.Object) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, ok := a.seen[key]
-	return ok && s.want == want && s.resourceVersion == resourceVersion
+	if !ok || s.want != want {
+		return false
+	}
+	same := live.GetResourceVersion() == s.resourceVersion
+	if same && s.essence != [sha256.Size]byte{} {
+		return true
+	}
+	now, err := essence(live)
+	if err != nil || !same && now != s.essence {
+		return false
+	}
+	s.resourceVersion, s.essence = live.GetResourceVersion(), now
+	a.seen[key] = s
+	return true
+}
+
+// essence identifies an object without what changes when nobody changes it.
+func essence(live client.Object) ([sha256.Size]byte, error) {
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	unstructured.RemoveNestedField(m, "status")
+	for _, f := range []string{"resourceVersion", "generation", "managedFields"} {
+		unstructured.RemoveNestedField(m, "metadata", f)
+	}
+	raw, err := json.Marshal(m)
+	return sha256.Sum256(raw), err
 }
 
 func (a *Applier) remember(key objectKey, s applied) {

@@ -89,6 +89,54 @@ func TestApplyKeepsWhatItMeansAndNothingElse(t *testing.T) {
 	}
 }
 
+// countingClient counts the calls by which objects are applied.
+type countingClient struct {
+	client.Client
+	applies int
+}
+
+func (c *countingClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	c.applies++
+	return c.Client.Apply(ctx, obj, opts...)
+}
+
+func TestApplyDoesNotCareForStatus(t *testing.T) {
+	e, a := space(t)
+	c := &countingClient{Client: e.Client}
+	a.Client = c
+	want := peer(t, e, "peer0-banka").DeepCopy()
+	want.Name, want.ResourceVersion, want.UID = "peer1-banka", "", ""
+	want.Labels = map[string]string{v1alpha1.LabelNetwork: e.Namespace}
+	apply := func(after string, calls int) {
+		t.Helper()
+		c.applies = 0
+		if err := a.Apply(t.Context(), nil, want); err != nil {
+			t.Fatal(err)
+		}
+		if c.applies != calls {
+			t.Errorf("%s: %d calls, want %d", after, c.applies, calls)
+		}
+	}
+	apply("nothing", 1)
+	apply("the first call", 0)
+	var live v1alpha1.Peer
+	for range 2 {
+		e.Read(t, &live, "peer1-banka")
+		live.Status.Address += "x"
+		if err := e.Status().Update(t.Context(), &live); err != nil {
+			t.Fatal(err)
+		}
+		apply("a change of the status", 0)
+	}
+	live.Spec.Logging = "debug"
+	live.Labels["foreign"] = "yes"
+	if err := e.Update(t.Context(), &live); err != nil {
+		t.Fatal(err)
+	}
+	apply("a change of the object", 1)
+	apply("that", 0)
+}
+
 func TestApplyRefusesWhatBelongsToOthers(t *testing.T) {
 	e, a := space(t)
 	one, other := peer(t, e, "peer0-banka"), peer(t, e, "peer1-banka")

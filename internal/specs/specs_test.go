@@ -131,9 +131,61 @@ func TestGolden(t *testing.T) {
 		"msp":       {MSPConfigMapFor(organization(), material(), append(pemBlock("YXBw"), pemBlock("cm9v")...))},
 		"peer":      {p.Volume(), p.Service(), p.Deployment(inputs())},
 		"orderer":   {o.Volume(), o.Service(), o.Deployment(inputs())},
+		"children":  children(),
 		"ca":        {ca.Volume(), ca.Service(), ca.Deployment("m")},
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, objects...) })
+	}
+}
+
+// children of a network that replaces images, and of which one channel lives already.
+func children() []runtime.Object {
+	n := network()
+	n.Spec.Fabric = v1alpha1.FabricSoftware{
+		Version: "3.1.5", CAVersion: "1.5.15", ImagePullPolicy: corev1.PullAlways,
+		Images: v1alpha1.FabricImages{Peer: "r/peer:1", Orderer: "r/orderer:1", CA: "r/ca:1"}, ImagePullSecrets: []v1alpha1.PullSecret{{Name: "pull"}},
+	}
+	n.Spec.Ordering.Timing = v1alpha1.TimingWAN
+	n.Spec.Organizations[0].Orderers.Count = ptr.To[int32](1)
+	n.Spec.Organizations[0].MSPID, n.Spec.Organizations[1].MSPID = "OrdMSP", "BankAMSP"
+	n.Spec.Organizations[1].CA = v1alpha1.OrganizationCA{Image: "own/ca:2"}
+	n.Spec.Organizations[1].Peers.Template = v1alpha1.NodeTemplate{Logging: "debug", ExtraSANs: []string{"p.example"}}
+	n.Spec.Channels = []v1alpha1.NetworkChannel{{Name: "demo"}, {Name: "old"}}
+	n.Spec.Channels[1].Consenters = []string{"orderer0-ord"}
+	old := &v1alpha1.Channel{}
+	old.Spec.Timing = v1alpha1.TimingLAN
+	var out []runtime.Object
+	for _, o := range InlineOrganizations(n) {
+		out = append(out, o)
+	}
+	for _, o := range InlineOrderers(n) {
+		out = append(out, o)
+	}
+	for _, o := range InlinePeers(n) {
+		out = append(out, o)
+	}
+	for _, o := range InlineChannels(n, map[string]*v1alpha1.Channel{"old": old}) {
+		out = append(out, o)
+	}
+	return out
+}
+
+func TestSizeAdvice(t *testing.T) {
+	for name, c := range map[string]struct {
+		consensus v1alpha1.Consensus
+		n         int32
+		advised   bool
+	}{
+		"raft 1": {v1alpha1.ConsensusRaft, 1, false}, "raft 2": {v1alpha1.ConsensusRaft, 2, true}, "raft 3": {v1alpha1.ConsensusRaft, 3, false},
+		"bft 4": {v1alpha1.ConsensusBFT, 4, false}, "bft 5": {v1alpha1.ConsensusBFT, 5, true}, "bft 7": {v1alpha1.ConsensusBFT, 7, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := network()
+			n.Spec.Ordering.Consensus, n.Spec.Organizations[0].Orderers.Count = c.consensus, &c.n
+			if got := SizeAdvice(n) != ""; got != c.advised {
+				t.Errorf("advised: %t, want %t", got, c.advised)
+			}
+		})
 	}
 }
 
@@ -281,6 +333,9 @@ func TestNamesAreUnderstoodByKubernetes(t *testing.T) {
 	}
 	if got := Address(PeerName("banka", 0), "trade", v1alpha1.PortPeer); got != "peer0-banka.trade:7051" {
 		t.Errorf("address %s", got)
+	}
+	if got := NodeOfPeer(peer()).OperationsAddress() + " " + CAOf(organization()).Address(); got != "peer0-banka.trade:9443 ca-banka.trade:7054" {
+		t.Errorf("addresses %s", got)
 	}
 	if got := ChaincodeName("asset") + " " + GenesisConfigMap("demo") + " " + Host("a", "b") + " " + ClientRoleBinding("trade"); got !=
 		"cc-asset demo-genesis a.b heddle-operator-trade" {

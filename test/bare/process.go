@@ -40,8 +40,8 @@ func (p *Process) start() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	defer file.Close()                            // the child has its own handle
-	command := exec.Command(p.program, p.args...) //nolint:noctx // it outlives the call that starts it
+	defer file.Close() // the child has its own handle
+	command := exec.Command(p.program, p.args...)
 	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(p.LogFile)}, p.env...)
 	command.Stdout, command.Stderr = file, file
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -110,7 +110,7 @@ func (p *Process) healthy(ctx context.Context, operations string) error {
 	client := &http.Client{Timeout: time.Second}
 	defer client.CloseIdleConnections()
 	return p.wait(ctx, func() error {
-		response, err := client.Get("http://" + operations + "/healthz") //nolint:noctx // bounded by the client's time-out
+		response, err := client.Get("http://" + operations + "/healthz")
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func freePorts(n int) ([]string, error) {
 		}
 	}()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not block
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}

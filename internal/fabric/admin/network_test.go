@@ -361,7 +361,7 @@ func TestConsenters(t *testing.T) {
 			ctx, n, client := deployed(t, bare.Options{Consensus: test.kind, Orderers: test.from})
 			for len(n.Orderers) < test.to {
 				begun := time.Now()
-				addOrderer(t, ctx, n)
+				addOrderer(t, ctx, n, test.kind)
 				t.Logf("orderer %d is a consenter after %s", len(n.Orderers), time.Since(begun))
 				submit(t, ctx, client, fmt.Sprintf("grown%d", len(n.Orderers)))
 			}
@@ -376,7 +376,7 @@ func TestConsenters(t *testing.T) {
 }
 
 // addOrderer starts an orderer, has it follow, and then makes it a consenter.
-func addOrderer(t *testing.T, ctx context.Context, n *bare.Network) {
+func addOrderer(t *testing.T, ctx context.Context, n *bare.Network, kind channelconfig.Consensus) {
 	t.Helper()
 	o, err := n.AddOrderer(ctx)
 	ok(t, err)
@@ -409,20 +409,7 @@ func addOrderer(t *testing.T, ctx context.Context, n *bare.Network) {
 		return c.SetEndpoints(n.OrdererOrg.MSPID, append(c.OrdererOrgs[0].Endpoints, o.Address))
 	})
 	ok(t, err)
-	until(t, ctx, time.Minute, func() error {
-		info, err := p.Info(ctx, "trade")
-		if err != nil {
-			return err
-		}
-		want, err := client.Newest(ctx, "trade")
-		if err != nil {
-			return err
-		}
-		if info.Relation != admin.Consenter || info.Status != admin.Active || info.Height != want.GetHeader().GetNumber()+1 {
-			return fmt.Errorf("%+v of %d", info, want.GetHeader().GetNumber()+1)
-		}
-		return nil
-	})
+	caughtUp(t, ctx, n, o, kind)
 }
 
 // removeLeader takes the leader out of the channel and stops it.
@@ -440,29 +427,9 @@ func removeLeader(t *testing.T, ctx context.Context, n *bare.Network) string {
 		return c.SetEndpoints(n.OrdererOrg.MSPID, slices.DeleteFunc(slices.Clone(c.OrdererOrgs[0].Endpoints), func(e string) bool { return e == leader.Address }))
 	})
 	ok(t, err)
-	p, err := leader.Participation()
-	ok(t, err)
-	defer p.Close()
 	// Under BFT a leader that was removed does not learn of it: the others cut
-	// it off before they have told it. So it is not waited for; and as it may
-	// hang over leaving the channel, it is restarted then.
-	until(t, ctx, time.Minute, func() error {
-		call, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		err := p.Remove(call, "trade")
-		if errors.Is(err, context.DeadlineExceeded) {
-			t.Logf("%s hangs over leaving the channel: restart", leader.Name)
-			leader.Kill()
-			err = errors.Join(err, leader.Restart(ctx))
-		}
-		return err
-	})
-	until(t, ctx, time.Minute, func() error {
-		if _, err := p.Info(ctx, "trade"); !errors.Is(err, admin.ErrChannelNotFound) {
-			return fmt.Errorf("it is still there: %w", errors.Join(errThere, err))
-		}
-		return nil
-	})
+	// it off before they have told it. So that is not waited for.
+	leave(t, ctx, leader)
 	leader.Stop()
 	n.Orderers = slices.DeleteFunc(n.Orderers, func(o *bare.Orderer) bool { return o == leader })
 	return leader.Name
@@ -494,7 +461,7 @@ func TestRenewConsenter(t *testing.T) {
 				ok(t, node.SetLeaf(leaf))
 				ok(t, node.Restart(ctx))
 				submit(t, ctx, client, fmt.Sprintf("renewed%x", leaf.TLS[100:110]))
-				caughtUp(t, ctx, n, node)
+				caughtUp(t, ctx, n, node, test.kind)
 			}
 			same, err := n.OrdererOrg.Reissue(node.Name, pki.RoleOrderer, node.Leaf.Key)
 			ok(t, err)
@@ -508,7 +475,7 @@ func TestRenewConsenter(t *testing.T) {
 }
 
 // caughtUp waits until an orderer is a consenter at the height of the others.
-func caughtUp(t *testing.T, ctx context.Context, n *bare.Network, node *bare.Orderer) {
+func caughtUp(t *testing.T, ctx context.Context, n *bare.Network, node *bare.Orderer, kind channelconfig.Consensus) {
 	t.Helper()
 	p, err := node.Participation()
 	ok(t, err)
@@ -516,7 +483,7 @@ func caughtUp(t *testing.T, ctx context.Context, n *bare.Network, node *bare.Ord
 	client, err := n.Orderers[0].Client(n.OrdererOrg)
 	ok(t, err)
 	begun := time.Now()
-	until(t, ctx, 90*time.Second, func() error {
+	until(t, ctx, time.Minute, func() error {
 		info, err := p.Info(ctx, "trade")
 		if err != nil {
 			return err
@@ -525,7 +492,7 @@ func caughtUp(t *testing.T, ctx context.Context, n *bare.Network, node *bare.Ord
 		if err != nil {
 			return err
 		}
-		if info.Relation != admin.Consenter || info.Height != newest.GetHeader().GetNumber()+1 {
+		if info.Relation != admin.Consenter || !kind.CaughtUp(info.Height, newest.GetHeader().GetNumber()+1) {
 			return fmt.Errorf("%+v of %d", info, newest.GetHeader().GetNumber()+1)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 	ab "github.com/hyperledger/fabric-protos-go-apiv2/orderer"
@@ -31,9 +32,28 @@ func (e *StatusError) Error() string {
 }
 
 // Retry tells whether the same call may succeed in a while: there is no leader
-// yet, or the orderer does not serve the channel yet.
+// yet, the orderer does not serve the channel yet, or a leader does not see
+// enough other consenters to let one more change.
 func (e *StatusError) Retry() bool {
-	return e.Status == cb.Status_SERVICE_UNAVAILABLE || e.Status == cb.Status_NOT_FOUND
+	switch e.Status {
+	case cb.Status_SERVICE_UNAVAILABLE, cb.Status_NOT_FOUND:
+		return true
+	case cb.Status_BAD_REQUEST:
+		return strings.Contains(e.Info, "quorum loss")
+	}
+	return false
+}
+
+// Stale tells that a config update was computed against a configuration that
+// is not the channel's newest any more: compute it again.
+func (e *StatusError) Stale() bool {
+	return strings.Contains(e.Info, "be at version") || strings.Contains(e.Info, "but key is at version")
+}
+
+// Unsigned tells that signatures of administrators are missing from a config
+// update.
+func (e *StatusError) Unsigned() bool {
+	return strings.Contains(e.Info, "not satisfied")
 }
 
 // Orderer is an orderer as a client sees it.

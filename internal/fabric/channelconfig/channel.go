@@ -180,6 +180,16 @@ func (c Consensus) Tolerates(n int) int {
 	return (n - 1) / 2
 }
 
+// CaughtUp tells whether a consenter of that height keeps up with the channel.
+// Under BFT one block behind is as good as none: on a quiet channel nothing
+// tells such a node so, and it fetches the block with the next transaction.
+func (c Consensus) CaughtUp(height, channel uint64) bool {
+	if c == BFT {
+		height++
+	}
+	return height >= channel
+}
+
 // Clone is a copy that shares nothing that the operations of this package
 // change. Certificates are shared: nobody writes into them.
 func (c Channel) Clone() Channel {

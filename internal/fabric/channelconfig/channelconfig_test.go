@@ -535,6 +535,14 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
+func TestCaughtUp(t *testing.T) {
+	for height, want := range map[uint64][2]bool{7: {false, false}, 8: {false, true}, 9: {true, true}, 10: {true, true}} {
+		if got := [2]bool{channelconfig.Raft.CaughtUp(height, 9), channelconfig.BFT.CaughtUp(height, 9)}; got != want {
+			t.Errorf("height %d of 9: %v, want %v", height, got, want)
+		}
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	for name, b := range map[string]*cb.Block{
 		"nothing": {}, "no envelope": {Data: &cb.BlockData{Data: [][]byte{{}}}},

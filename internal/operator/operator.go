@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
@@ -25,6 +26,13 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	if err := register(ctx, mgr, cfg); err != nil {
 		return err
+	}
+	if cfg.MetricsAddress != "0" {
+		c := newCollector(mgr.GetClient(), len(cfg.Namespaces) > 0)
+		if err := metrics.Registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+		defer metrics.Registry.Unregister(c)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("add health check: %w", err)

@@ -6,6 +6,7 @@ package podless
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"fmt"
 	"maps"
@@ -26,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/fabric/identity"
 	"heddle.dev/heddle/internal/fabric/nodeenv"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
@@ -50,6 +52,8 @@ type Namespace struct {
 	mu    sync.Mutex
 	hosts map[string]string
 	procs map[string]*exec.Cmd
+
+	admins map[string]*identity.Identity
 }
 
 // New makes a namespace, or skips the test where real nodes cannot run.
@@ -58,7 +62,7 @@ func New(t testing.TB, c client.Client, name string) *Namespace {
 	n := &Namespace{
 		Name: name, Orgs: map[string]*bare.Org{}, t: t, client: c, programs: bare.Require(t), dir: t.TempDir(),
 		prefix: fmt.Sprintf("127.%d.%d.", 2+rand.IntN(250), 1+rand.IntN(250)),
-		hosts:  map[string]string{}, procs: map[string]*exec.Cmd{},
+		hosts:  map[string]string{}, procs: map[string]*exec.Cmd{}, admins: map[string]*identity.Identity{},
 	}
 	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
 		t.Skipf("needs the right to make mount namespaces (root): %v: %s", err, out)
@@ -131,6 +135,10 @@ func (n *Namespace) AddOrg(name, mspID string) *bare.Org {
 	n.Orgs[name] = o
 	admin := n.issue(o, "admin", pki.RoleAdmin, nil)
 	n.create(n.secret(specs.AdminSecret(name), map[string][]byte{specs.KeyCert: admin.sign, specs.KeyKey: admin.key}))
+	adminKey, err := pki.ParseKey(admin.key)
+	n.must(err)
+	n.admins[name], err = identity.New(mspID, admin.sign, adminKey)
+	n.must(err)
 	tlsKey, err := pki.EncodeKey(o.TLSOps.Key)
 	n.must(err)
 	signKey, err := pki.EncodeKey(o.Ops.Key)
@@ -256,12 +264,37 @@ func (n *Namespace) orgOf(node string) *bare.Org {
 	return nil
 }
 
+// Admin is an organisation's administrator.
+func (n *Namespace) Admin(org string) *identity.Identity { return n.admins[org] }
+
+// Renew issues a node's certificates anew for the same key, as its controller does in time. The process keeps the old
+// ones: they are still good.
+func (n *Namespace) Renew(ctx context.Context, name string) {
+	n.t.Helper()
+	secret := &corev1.Secret{ObjectMeta: n.Meta(name)}
+	n.must(n.client.Get(ctx, client.ObjectKeyFromObject(secret), secret))
+	key, err := pki.ParseKey(secret.Data[specs.KeyKey])
+	n.must(err)
+	role := pki.RolePeer
+	if strings.HasPrefix(name, "orderer") {
+		role = pki.RoleOrderer
+	}
+	l := n.issueFor(n.orgOf(name), name, role, pki.NodeSANs(name, n.Name), key)
+	secret.Data[specs.KeyCert], secret.Data[specs.KeyNodeTLSCert] = l.sign, l.chain
+	n.must(n.client.Update(ctx, secret))
+}
+
 type leaf struct{ key, sign, chain []byte }
 
 func (n *Namespace) issue(o *bare.Org, name string, role pki.Role, sans []string) leaf {
 	n.t.Helper()
 	key, err := pki.NewKey()
 	n.must(err)
+	return n.issueFor(o, name, role, sans, key)
+}
+
+func (n *Namespace) issueFor(o *bare.Org, name string, role pki.Role, sans []string, key crypto.Signer) leaf {
+	n.t.Helper()
 	now := time.Now()
 	sign, err := o.Ops.Enrol(pki.EnrolRequest{CommonName: name, Role: role, Public: key.Public(), Lifetime: leafLife, Now: now})
 	n.must(err)

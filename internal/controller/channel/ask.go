@@ -27,7 +27,7 @@ const (
 	// readTimeout bounds reading the configuration.
 	readTimeout = 5 * time.Second
 	// ledgerRest is how long a configuration that was read counts while blocks come in and nothing is under way.
-	ledgerRest = time.Minute
+	ledgerRest = 10 * time.Second
 )
 
 // ask asks every node of the channel where it is.
@@ -246,5 +246,8 @@ func (w *world) reader() (*node, uint64) {
 // resting tells whether the round before ended in Ready for this very generation.
 func (r *Reconciler) resting(w *world) bool {
 	c := w.channel
+	if _, adopting := c.Annotations[v1alpha1.AnnotationAdopt]; adopting {
+		return false
+	}
 	return c.Status.ObservedGeneration == c.Generation && r.pace.Resting(types.NamespacedName{Namespace: w.network, Name: c.Name})
 }

@@ -17,6 +17,8 @@ import (
 	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/controllertest"
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/channelconfig"
 	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/test/podless"
@@ -133,6 +135,47 @@ func TestRaft(t *testing.T) {
 		}
 	})
 
+	t.Run("a renewed certificate is pinned", func(t *testing.T) {
+		before := *ch.Status.ConfigSequence
+		n.Renew(t.Context(), "orderer1-ord")
+		o := &v1alpha1.Orderer{ObjectMeta: metav1.ObjectMeta{Namespace: n.Name, Name: "orderer1-ord"}}
+		env.Get(t, o)
+		o.Status.Certificates = []v1alpha1.CertificateStatus{{Name: "tls", NotAfter: metav1.Now()}}
+		if err := env.Client.Status().Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		ready(t, env, ch, "the update is made", func() error {
+			if got := *ch.Status.ConfigSequence; got != before+1 {
+				return fmt.Errorf("sequence %d, want %d", got, before+1)
+			}
+			return nil
+		})
+	})
+
+	t.Run("what others change stays and is shown", func(t *testing.T) {
+		elsewhere(t, n, func(c *channelconfig.Channel) { c.Batch.MaxMessages = 9 })
+		diverged(t, env, ch, metav1.ConditionTrue, "batch.maxMessageCount", `"9" on the ledger`)
+		change(t, env, ch, func() { ch.Spec.Batch.TimeoutMilliseconds = 140 })
+		ready(t, env, ch, "our own change", func() error {
+			if ch.Status.AppliedGeneration != ch.Generation {
+				return errors.New("not applied")
+			}
+			return nil
+		})
+		diverged(t, env, ch, metav1.ConditionTrue, "batch.maxMessageCount")
+		change(t, env, ch, func() { ch.Annotations = map[string]string{v1alpha1.AnnotationAdopt: "true"} })
+		diverged(t, env, ch, metav1.ConditionFalse)
+		env.Eventually(t, "the annotation is gone", func(ctx context.Context) error {
+			if err := env.Client.Get(ctx, client.ObjectKeyFromObject(ch), ch); err != nil {
+				return err
+			}
+			if len(ch.Annotations) > 0 {
+				return fmt.Errorf("%v", ch.Annotations)
+			}
+			return nil
+		})
+	})
+
 	t.Run("two orderers are added, one per update", func(t *testing.T) {
 		before := *ch.Status.ConfigSequence
 		n.AddOrderer("orderer3-ord", "ord")
@@ -189,6 +232,56 @@ func TestBFT(t *testing.T) {
 		if got := len(ch.Status.Consenters); got != 4 {
 			t.Errorf("%d consenters, want 4", got)
 		}
+	})
+}
+
+// elsewhere changes the channel as an administrator would from outside.
+func elsewhere(t *testing.T, n *podless.Namespace, f func(*channelconfig.Channel)) {
+	t.Helper()
+	ord := n.Orgs["ord"]
+	conn, err := admin.Target{Address: "orderer0-ord." + n.Name + ":7050", Roots: ord.TLSRoots(), DialContext: n.Dial}.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the test is over
+	orderer := admin.NewOrderer(conn, n.Admin("ord"), time.Now)
+	block, err := orderer.ConfigBlock(t.Context(), "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := channelconfig.Read(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wish := config.Channel.Clone()
+	f(&wish)
+	up, err := config.Update(wish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Sign(n.Admin("ord")); err != nil {
+		t.Fatal(err)
+	}
+	envelope, err := up.Envelope(n.Admin("ord"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := orderer.Broadcast(t.Context(), envelope); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func diverged(t *testing.T, env *controllertest.Env, ch *v1alpha1.Channel, want metav1.ConditionStatus, parts ...string) {
+	t.Helper()
+	env.Eventually(t, "Diverged is "+string(want), func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(ch), ch); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(ch.Status.Conditions, v1alpha1.ConditionDiverged)
+		if c == nil || c.Status != want {
+			return fmt.Errorf("diverged: %+v", c)
+		}
+		return controllertest.Contains(c.Message, parts...)
 	})
 }
 

@@ -197,7 +197,7 @@ func (n *Nodes) clientCertificate(ctx context.Context, namespace string, org *Or
 	for _, above := range issuer.Chain() {
 		cert.Certificate = append(cert.Certificate, above.Raw)
 	}
-	c = &clientCert{cert: cert, until: now.Add(clientLifetime / 2)}
+	c = &clientCert{cert: cert, until: now.Add(leaf.NotAfter.Sub(now) / 2)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.certs[key] = c

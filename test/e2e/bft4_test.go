@@ -1,11 +1,12 @@
 package e2e
 
 import (
+	"syscall"
 	"testing"
 	"time"
 )
 
-// TestBFT4: four SmartBFT orderers order transactions, and go on with one of them dead.
+// TestBFT4: four SmartBFT orderers order transactions, and go on with one of them silent.
 func TestBFT4(t *testing.T) {
 	ctx, c := start(t, 8*time.Minute)
 	s := raft3("bft4")
@@ -17,14 +18,21 @@ func TestBFT4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range []string{"orderer0-ord", "orderer1-ord"} {
-		if o != leader {
-			if err := c.KillNode(ctx, s.Name, o); err != nil {
-				t.Fatal(err)
-			}
-			break
-		}
+	still := "orderer0-ord"
+	if still == leader {
+		still = "orderer1-ord"
 	}
+	pod, err := c.PodOf(ctx, s.Name, still)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Signal(pod, pod.Spec.Containers[0].Name, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	progress("%s stands still", still)
 	submit(ctx, t, peers, "three")
+	if err := c.Signal(pod, pod.Spec.Containers[0].Name, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 	sameLedgers(ctx, t, peers)
 }

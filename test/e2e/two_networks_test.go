@@ -34,6 +34,10 @@ func TestTwoNetworks(t *testing.T) {
 		if connects(ctx, t, c, one.Name, "peer", target) {
 			t.Errorf("a pod with a peer's labels in %q connects to %s", one.Name, target)
 		}
+		// Nothing holds a pod of this namespace back but the network's own policies.
+		if connects(ctx, t, c, "default", "", target) {
+			t.Errorf("a pod of a namespace without policies connects to %s", target)
+		}
 	}
 	if !connects(ctx, t, c, one.Name, "peer", "orderer0-ord.side-one:7050") {
 		t.Error("a pod with a peer's labels does not connect to an orderer of its own network: the test proves nothing")

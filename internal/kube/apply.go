@@ -47,6 +47,7 @@ type applied struct {
 	want            [sha256.Size]byte
 	resourceVersion string
 	essence         [sha256.Size]byte
+	generation      int64
 }
 
 // Apply makes obj be as it is given: fields it does not name are left to others. owner becomes the controller of obj
@@ -82,8 +83,21 @@ func (a *Applier) Apply(ctx context.Context, owner client.Object, obj client.Obj
 		}
 		return fmt.Errorf("apply %s %q: %w", want.GetKind(), want.GetName(), err)
 	}
-	a.remember(key, applied{want: sum, resourceVersion: want.GetResourceVersion()})
+	a.remember(key, applied{want: sum, resourceVersion: want.GetResourceVersion(), generation: want.GetGeneration()})
 	return nil
+}
+
+// Current reports whether obj, as it was read, is no older than what the last Apply of it left. A cache may hold for a
+// while what stood before, and a state that belongs to that.
+func (a *Applier) Current(obj client.Object) bool {
+	gvk, err := apiutil.GVKForObject(obj, a.Client.Scheme())
+	if err != nil {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.seen[objectKey{kind: gvk.Kind, name: client.ObjectKeyFromObject(obj)}]
+	return !ok || s.generation <= obj.GetGeneration()
 }
 
 // Delete removes an object if owner controls it, or, with a nil owner, if it carries a network label.

@@ -70,6 +70,12 @@ func (r *Reconciler) retain(ctx context.Context, s *scope) error {
 		}
 		return kube.Waiting(v1alpha1.ReasonDeleting, 0, "Namespace %q is being deleted with all data", s.net.Name)
 	}
+	if len(s.world.rights) == 0 && s.namespace.Labels[v1alpha1.LabelRetained] == "true" {
+		return nil // a round before has done all this, and has given up the rights to do it again
+	}
+	if err := r.apply.Apply(ctx, s.net, specs.OperatorRoleBinding(s.net, r.opts.Operator)); err != nil {
+		return err
+	}
 	mine := []client.ListOption{client.InNamespace(s.net.Name), client.MatchingLabels{v1alpha1.LabelNetwork: s.net.Name}}
 	for _, l := range []client.ObjectList{&corev1.PersistentVolumeClaimList{}, &corev1.ConfigMapList{}, &corev1.SecretList{}} {
 		if err := r.opts.Client.List(ctx, l, mine...); err != nil {

@@ -16,14 +16,25 @@ import (
 // settled is the last step: all that the network consists of must be Ready, and what leaves it must be gone.
 func (r *Reconciler) settled(_ context.Context, s *scope) error {
 	r.advise(s.net)
-	have := map[string]bool{}
+	have, wanted := map[string]bool{}, s.wanted()
+	keep := map[string]bool{}
+	for _, o := range wanted {
+		keep[key(o)] = true
+	}
 	for _, o := range s.world.nodes() {
 		have[key(o)] = true
 		if why := waitsFor(o); why != nil {
 			return why
 		}
+		// What was seen of an object before this round changed or deleted it says nothing any more.
+		if inlineOf(s.net, o) && !keep[key(o)] {
+			return kube.Waiting(v1alpha1.ReasonDeleting, 0, "%s %q is being taken down", kindOf(o), o.GetName())
+		}
+		if !r.apply.Current(o) {
+			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "%s %q is being changed", kindOf(o), o.GetName())
+		}
 	}
-	for _, o := range s.wanted() {
+	for _, o := range wanted {
 		if !have[key(o)] {
 			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "%s %q is being made", kindOf(o), o.GetName())
 		}

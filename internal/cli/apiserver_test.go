@@ -166,7 +166,7 @@ func (s *server) connect() error {
 		}
 		if time.Now().After(deadline) {
 			log, _ := os.ReadFile(s.path("kube-apiserver.log"))
-			return fmt.Errorf("the API server is not ready: %v; its log ends with\n%s", err, log[max(0, len(log)-2000):])
+			return fmt.Errorf("the API server is not ready: %w; its log ends with\n%s", err, log[max(0, len(log)-2000):])
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -71,7 +70,7 @@ func TestExplainTx(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := explainTx(c.err)
-			if code := exitCode(context.Background(), err); code != c.code {
+			if code := exitCode(t.Context(), err); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
 			for _, part := range c.want {

@@ -14,8 +14,10 @@ type Want struct {
 	Role pki.Role
 	// SANs of a TLS certificate.
 	SANs []string
-	// Issuer that signs it.
+	// Issuer that signs it. Its certificate is enough as long as nothing has to be issued, if Load is given.
 	Issuer *pki.Issuer
+	// Load gets the issuer with its key when something has to be issued; nil if Issuer has it.
+	Load func() (*pki.Issuer, error)
 	// Lifetimes to keep to.
 	Lifetimes Lifetimes
 	// Now is the time.
@@ -36,11 +38,11 @@ func Enrolment(have Pair, want Want) (Pair, Renewal, error) {
 	if !failed {
 		return have, Renewal{}, nil
 	}
-	next, err := withKey(have)
+	next, issuer, err := want.prepare(have)
 	if err != nil {
 		return Pair{}, Renewal{}, err
 	}
-	next.Cert, err = want.Issuer.Enrol(pki.EnrolRequest{
+	next.Cert, err = issuer.Enrol(pki.EnrolRequest{
 		CommonName: want.CommonName, Role: want.Role, Public: next.Key.Public(), Lifetime: want.Lifetimes.Leaf, Now: want.Now,
 	})
 	return next, Renewal{Changed: true, Reason: reason, Message: message}, err
@@ -52,12 +54,12 @@ func TLS(have Pair, want Want) (Pair, Renewal, error) {
 	if !failed {
 		return have, Renewal{}, nil
 	}
-	next, err := withKey(have)
+	next, issuer, err := want.prepare(have)
 	if err != nil {
 		return Pair{}, Renewal{}, err
 	}
-	next.Chain = want.Issuer.Chain()
-	next.Cert, err = want.Issuer.IssueTLS(pki.TLSRequest{
+	next.Chain = issuer.Chain()
+	next.Cert, err = issuer.IssueTLS(pki.TLSRequest{
 		CommonName: want.CommonName, SANs: want.SANs, Public: next.Key.Public(), Lifetime: want.Lifetimes.Leaf, Now: want.Now,
 	})
 	return next, Renewal{Changed: true, Reason: reason, Message: message}, err
@@ -76,10 +78,18 @@ func (w Want) leaf(p Pair) pki.Leaf {
 	}
 }
 
-func withKey(have Pair) (Pair, error) {
+// prepare finds the key, or makes one where there is none, and the issuer with its key.
+func (w Want) prepare(have Pair) (Pair, *pki.Issuer, error) {
+	issuer := w.Issuer
+	if w.Load != nil {
+		var err error
+		if issuer, err = w.Load(); err != nil {
+			return Pair{}, nil, err
+		}
+	}
 	if have.Key != nil {
-		return Pair{Key: have.Key}, nil
+		return Pair{Key: have.Key}, issuer, nil
 	}
 	key, err := pki.NewKey()
-	return Pair{Key: key}, err
+	return Pair{Key: key}, issuer, err
 }

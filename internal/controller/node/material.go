@@ -54,19 +54,17 @@ func (r *Reconciler) ensureKeys(ctx context.Context, s *scope) error {
 
 // issue reads the node's two pairs and issues anew what has to be.
 func (r *Reconciler) issue(ctx context.Context, s *scope, data map[string][]byte) ([]keys.Renewal, error) {
-	ops, err := r.issuers(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	sign := keys.Want{
-		CommonName: s.node.Name, Role: pki.Role(s.node.Component), Issuer: ops.Sign, Lifetimes: r.opts.Lifetimes, Now: s.now,
-	}
+	sign := keys.Want{CommonName: s.node.Name, Role: pki.Role(s.node.Component), Lifetimes: r.opts.Lifetimes, Now: s.now}
 	tls := keys.Want{
-		CommonName: specs.Host(s.node.Name, s.obj.GetNamespace()), Issuer: ops.TLS, Lifetimes: r.opts.Lifetimes, Now: s.now,
+		CommonName: specs.Host(s.node.Name, s.obj.GetNamespace()), Lifetimes: r.opts.Lifetimes, Now: s.now,
 		SANs: pki.NodeSANs(s.node.Name, s.obj.GetNamespace(), s.node.Settings.ExtraSANs...),
+	}
+	if err := r.issuedBy(ctx, s, &sign, &tls); err != nil {
+		return nil, err
 	}
 	var renewals []keys.Renewal
 	var renewal keys.Renewal
+	var err error
 	if s.sign, renewal, err = keys.Enrolment(keys.Read(data, specs.KeyCert, specs.KeyKey), sign); err != nil {
 		return nil, err
 	}
@@ -82,6 +80,33 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, data map[string][]byte
 	s.certs = []v1alpha1.CertificateStatus{s.sign.Status("sign", s.now), s.tls.Status("tls", s.now)}
 	s.wake(min(sign.Next(s.sign), tls.Next(s.tls)))
 	return renewals, nil
+}
+
+// issuedBy says who issues. The certificates of the issuers are public; their keys are read when they are needed.
+func (r *Reconciler) issuedBy(ctx context.Context, s *scope, sign, tls *keys.Want) error {
+	for _, w := range []struct {
+		want *keys.Want
+		from string
+		pick func(keys.Issuers) *pki.Issuer
+	}{
+		{sign, specs.KeyIntermediates, func(i keys.Issuers) *pki.Issuer { return i.Sign }},
+		{tls, specs.KeyTLSIntermediates, func(i keys.Issuers) *pki.Issuer { return i.TLS }},
+	} {
+		// The issuer of nodes is the first of the intermediates: see the Organization's controller.
+		cert, err := pki.ParseCert([]byte(s.msp.Data[w.from]))
+		if err != nil {
+			return fmt.Errorf("read %s of organization %q: %w", w.from, s.node.Organization, err)
+		}
+		w.want.Issuer = &pki.Issuer{Cert: cert}
+		w.want.Load = func() (*pki.Issuer, error) {
+			issuers, err := r.issuers(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			return w.pick(issuers), nil
+		}
+	}
+	return nil
 }
 
 func (r *Reconciler) issuers(ctx context.Context, s *scope) (keys.Issuers, error) {

@@ -36,11 +36,7 @@ func (r *Reconciler) runCA(ctx context.Context, s *scope) error {
 	if err := kube.Run(ctx, s, r.ensureCATLS, r.ensureRegistrar); err != nil {
 		return err
 	}
-	material, err := r.caMaterial(ctx, s)
-	if err != nil {
-		return err
-	}
-	want := specs.CAOf(s.org).Deployment(material)
+	want := specs.CAOf(s.org).Deployment(s.caMaterial())
 	if err := r.apply.Apply(ctx, s.org, want); err != nil {
 		return err
 	}
@@ -48,16 +44,15 @@ func (r *Reconciler) runCA(ctx context.Context, s *scope) error {
 }
 
 // caMaterial identifies the certificates that the CA reads at its start.
-func (r *Reconciler) caMaterial(ctx context.Context, s *scope) (string, error) {
-	var secret corev1.Secret
-	if err := r.client.Get(ctx, client.ObjectKey{Namespace: s.org.Namespace, Name: specs.CATLSSecret(s.org.Name)}, &secret); err != nil {
-		return "", err
-	}
+func (s *scope) caMaterial() string {
 	sum := sha256.New()
-	sum.Write(secret.Data[specs.KeyNodeTLSCert])
+	sum.Write(s.caTLS.Cert.Raw)
+	for _, c := range s.caTLS.Chain {
+		sum.Write(c.Raw)
+	}
 	sum.Write(s.app.Sign.Cert.Raw)
 	sum.Write([]byte(s.msp.Data[specs.KeyCAChain]))
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 func (r *Reconciler) removeCA(ctx context.Context, o *v1alpha1.Organization) error {

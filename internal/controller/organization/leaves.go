@@ -32,6 +32,7 @@ func (r *Reconciler) publishMSP(ctx context.Context, s *scope) error {
 	material := msp.Material{NodeOUs: msp.DefaultNodeOUs()}
 	material.CACerts = blocks(s.roots.sign)
 	material.TLSCACerts = blocks(s.roots.tls)
+	// What issues nodes stands first: their controller looks for it there.
 	material.IntermediateCerts = distinct(s.ops.Sign.Chain(), s.app.Sign.Chain())
 	material.TLSIntermediates = distinct(s.ops.TLS.Chain(), s.app.TLS.Chain())
 	s.msp = specs.MSPConfigMapFor(s.org, material, pki.EncodeCerts(append(s.app.Sign.Chain(), s.roots.sign)...))
@@ -79,6 +80,7 @@ func (r *Reconciler) ensureCATLS(ctx context.Context, s *scope) error {
 	want.Issuer, want.SANs = s.ops.TLS, pki.NodeSANs(name, s.org.Namespace)
 	return r.leaf(ctx, s, leafSecret{
 		name: specs.CATLSSecret(s.org.Name), cert: specs.KeyNodeTLSCert, key: specs.KeyNodeTLSKey, title: "ca-tls", want: want, ensure: keys.TLS,
+		to: &s.caTLS,
 	})
 }
 
@@ -90,7 +92,9 @@ func (r *Reconciler) want(s *scope, name string) keys.Want {
 type leafSecret struct {
 	name, cert, key string
 	// title in the status.
-	title  string
+	title string
+	// to is where the pair is put, if it is needed further on.
+	to     *keys.Pair
 	want   keys.Want
 	ensure func(keys.Pair, keys.Want) (keys.Pair, keys.Renewal, error)
 }
@@ -119,6 +123,9 @@ func (r *Reconciler) leaf(ctx context.Context, s *scope, l leafSecret) error {
 			r.recorder.Eventf(s.org, nil, corev1.EventTypeNormal, v1alpha1.ReasonCertificateRenewed, "Renew", "%s", renewal.Message)
 		}
 	}
+	if l.to != nil {
+		*l.to = pair
+	}
 	s.certificates = append(s.certificates, pair.Status(l.title, s.now))
 	s.wake(l.want.Next(pair))
 	return nil
@@ -139,15 +146,24 @@ func (r *Reconciler) writeLeaf(ctx context.Context, s *scope, l leafSecret, pair
 
 // ensureRegistrar makes name and password of the application CA's registrar, once.
 func (r *Reconciler) ensureRegistrar(ctx context.Context, s *scope) error {
+	secret := s.secret(specs.CAAdminSecret(s.org.Name))
+	var live corev1.Secret
+	err := r.client.Get(ctx, client.ObjectKeyFromObject(secret), &live)
+	if err == nil {
+		if err := kube.Owned(secret, &live); err != nil {
+			return err
+		}
+		return r.apply.Release(ctx, &live)
+	}
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read Secret %q: %w", secret.Name, err)
+	}
 	password := make([]byte, 24)
 	if _, err := rand.Read(password); err != nil {
 		return fmt.Errorf("draw password: %w", err)
 	}
-	secret := s.secret(specs.CAAdminSecret(s.org.Name))
 	secret.Data[specs.KeyUsername] = []byte(registrar)
 	secret.Data[specs.KeyPassword] = []byte(base64.RawURLEncoding.EncodeToString(password))
-	if _, err := r.apply.CreateOnce(ctx, nil, secret); err != nil {
-		return err
-	}
-	return r.apply.Release(ctx, secret)
+	_, err = r.apply.CreateOnce(ctx, nil, secret)
+	return err
 }

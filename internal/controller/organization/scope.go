@@ -25,6 +25,8 @@ type scope struct {
 	// roots and the intermediates below them.
 	roots    roots
 	ops, app keys.Issuers
+	// caTLS is the TLS certificate of the application CA.
+	caTLS keys.Pair
 	// msp is the published ConfigMap.
 	msp *corev1.ConfigMap
 	// certificates for the status.

@@ -6,6 +6,8 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/asn1"
+	"errors"
+	"io"
 	"math/big"
 	"testing"
 	"time"
@@ -109,6 +111,34 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if _, err := New(test.mspID, test.cert, test.key); err == nil {
 				t.Error("accepted")
+			}
+		})
+	}
+}
+
+// brokenSigner stands for a HSM that fails or answers nonsense.
+type brokenSigner struct {
+	crypto.Signer
+	answer []byte
+	err    error
+}
+
+func (b brokenSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return b.answer, b.err
+}
+
+func TestBrokenSigner(t *testing.T) {
+	good, _ := newIdentity(t)
+	lost := errors.New("lost the HSM")
+	for name, signer := range map[string]brokenSigner{"an error": {good.key, nil, lost}, "nonsense": {good.key, []byte("x"), nil}} {
+		t.Run(name, func(t *testing.T) {
+			id, err := New("BankaMSP", good.Credentials(), signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = id.Envelope(&cb.ChannelHeader{}, &cb.Block{})
+			if err == nil || signer.err != nil && !errors.Is(err, lost) {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

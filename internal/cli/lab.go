@@ -59,6 +59,9 @@ command is interrupted, nothing of it stays.`,
 		Example: f.app.text("  %[1]s lab up\n  %[1]s lab up --name test --sites 2 --nodes 2,1"),
 		Args:    arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Sites < 1 {
+				return usageErrorf("--sites %d: a lab has at least one site", o.Sites)
+			}
 			o.Name = f.name
 			start := time.Now()
 			l, err := lab.Up(c.Context(), o, f.say)
@@ -136,8 +139,11 @@ func (f *labFlags) open() (*lab.Lab, error) {
 
 // labError gives errors of the lab their exit codes.
 func labError(err error) error {
-	if errors.Is(err, lab.ErrNoLab) {
+	switch {
+	case errors.Is(err, lab.ErrNoLab):
 		return withCode(ExitNotFound, err)
+	case errors.Is(err, lab.ErrUsage):
+		return withCode(ExitUsage, err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -179,7 +180,7 @@ func newLabPolicy(f *labFlags) *cobra.Command {
 		Long: `Start or stop the agents that enforce NetworkPolicies, on all nodes. Without
 them every pod can reach every pod: only tests want that.`,
 		Example:   f.app.text("  %[1]s lab policy off"),
-		Args:      cobra.MatchAll(arguments(1, 1), cobra.OnlyValidArgs),
+		Args:      onOrOff,
 		ValidArgs: []string{"on", "off"},
 		RunE: func(c *cobra.Command, args []string) error {
 			l, err := f.open()
@@ -191,6 +192,13 @@ them every pod can reach every pod: only tests want that.`,
 	}
 }
 
+func onOrOff(_ *cobra.Command, args []string) error {
+	if len(args) == 1 && (args[0] == "on" || args[0] == "off") {
+		return nil
+	}
+	return usageErrorf("policy: say on or off")
+}
+
 func newLabForward(f *labFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "forward PORT TARGET",
@@ -200,15 +208,15 @@ the lab, seen from the site's first node: a pod's, a Service's, a node's.`,
 		Example: f.app.text("  %[1]s lab forward 8080 10.103.0.10:53"),
 		Args:    arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
+			local, err := strconv.ParseUint(args[0], 10, 16)
+			if err != nil {
+				return usageErrorf("port %q: use a number between 0 and 65535", args[0])
+			}
 			s, err := openSite(f)
 			if err != nil {
 				return err
 			}
-			var port int
-			if _, err := fmt.Sscanf(args[0], "%d", &port); err != nil || port < 0 || port > 65535 {
-				return fmt.Errorf("port %q: use a number between 0 and 65535", args[0])
-			}
-			port, err = s.Forward(c.Context(), port, args[1])
+			port, err := s.Forward(c.Context(), int(local), args[1])
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -123,7 +124,7 @@ func TestWAN(t *testing.T) {
 			for to := range nodes {
 				want := !slices.Contains(unreached, from[:5]+" "+to[:5]) && !slices.Contains(unreached, to[:5]+" "+from[:5])
 				// The kernel takes up to a second to see that a link is up.
-				eventually(t, 5*time.Second, when+": "+from+" to "+to, func() error {
+				eventually(t, 30*time.Second, when+": "+from+" to "+to, func() error {
 					if got := reaches(from, to); got != want {
 						return fmt.Errorf("reached: %t, want %t", got, want)
 					}
@@ -292,7 +293,7 @@ func TestSocket(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { served <- serveSocket(ctx, socket, mux) }()
 		var got []int
-		eventually(t, 5*time.Second, "answer", func() error { return ask(ctx, socket, "GET", "/good", &got) })
+		eventually(t, 30*time.Second, "answer", func() error { return ask(ctx, socket, "GET", "/good", &got) })
 		if diff := cmp.Diff([]int{1, 2}, got); diff != "" {
 			t.Errorf("round %d: %s", round, diff)
 		}
@@ -346,12 +347,12 @@ func TestKeeper(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, 5*time.Second, "start", running)
+	eventually(t, 30*time.Second, "start", running)
 	first := k.status()[0].PID
 	if err := unix.Kill(first, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "restart", func() error {
+	eventually(t, 30*time.Second, "restart", func() error {
 		if st := k.status(); st[0].PID == first || st[0].PID == 0 || st[0].Restarts != 1 {
 			return errors.New("not yet")
 		}
@@ -396,6 +397,30 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
+func TestWatches(t *testing.T) {
+	if err := checkWatches(&Plan{}); err != nil {
+		t.Errorf("a lab without nodes: %v", err)
+	}
+	raw, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+	if err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit > 500 {
+		t.Skipf("skipped: the limit here, %d, is not worth reaching", limit)
+	}
+	err = checkWatches(testPlan(t, maxSites, limit/20))
+	if !errors.Is(err, ErrNeeds) || !strings.Contains(err.Error(), "max_user_instances") {
+		t.Errorf("a lab that is too large: %v", err)
+	}
+	if err := checkWatches(&Plan{}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 func TestPackagesSentence(t *testing.T) {
 	all := func(string) bool { return true }
 	for name, tc := range map[string]struct {
@@ -424,4 +449,41 @@ func TestPackagesSentence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestThreadsStayHome makes namespaces from many goroutines: none may be left
+// in one, least of all the process's first thread.
+func TestThreadsStayHome(t *testing.T) {
+	needRoot(t)
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			ns, err := newNetns()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer ns.Close()
+			if err := inNetns(ns, func() error { return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, 10*time.Second, "all threads at home", func() error {
+		links, err := filepath.Glob("/proc/self/task/*/ns/net")
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if ns, err := os.Readlink(l); err == nil && ns != home {
+				return fmt.Errorf("%s is %s, not %s", l, ns, home)
+			}
+		}
+		return nil
+	})
 }

@@ -240,6 +240,9 @@ func (l *Lab) bringUp(ctx context.Context, progress func(string)) error {
 		if err := stop(ctx, l.plan); err != nil {
 			return err
 		}
+		if err := checkWatches(l.plan); err != nil {
+			return err
+		}
 		if err := l.startSupervisor(ctx); err != nil {
 			return err
 		}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,14 +35,18 @@ type live struct {
 	lab *Lab
 }
 
-// upOptions make the test's own program be the lab's processes.
+// upOptions make the test's own program be the lab's processes; where coverage
+// is counted, it is the heddle that was built for that.
 func upOptions(t *testing.T, name string, sites int, nodes ...int) Options {
 	t.Helper()
-	self, err := os.Executable()
+	program, err := os.Executable()
+	if os.Getenv(coverEnv) != "" {
+		program, err = findHeddle()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Name: name, Sites: sites, Nodes: nodes, Heddle: self}
+	return Options{Name: name, Sites: sites, Nodes: nodes, Heddle: program}
 }
 
 func bringUp(t *testing.T, o Options) *live {
@@ -88,7 +97,7 @@ func (l *live) must(site string, args ...string) string {
 // client runs testbox in the client pod until it says what is wanted.
 func (l *live) client(site, want string, args ...string) {
 	l.Helper()
-	eventually(l.T, 20*time.Second, strings.Join(args, " "), func() error {
+	eventually(l.T, time.Minute, strings.Join(args, " "), func() error {
 		out, err := l.kubectl(site, append([]string{"exec", "client", "--", "/testbox"}, args...)...)
 		if err == nil && !strings.Contains(out, want) {
 			err = fmt.Errorf("it says %q, not %q", out, want)
@@ -100,7 +109,7 @@ func (l *live) client(site, want string, args ...string) {
 // refused waits until testbox in the client pod does not get through.
 func (l *live) refused(site string, args ...string) {
 	l.Helper()
-	eventually(l.T, 20*time.Second, "refusal of "+strings.Join(args, " "), func() error {
+	eventually(l.T, time.Minute, "refusal of "+strings.Join(args, " "), func() error {
 		if out, err := l.kubectl(site, append([]string{"exec", "client", "--", "/testbox"}, args...)...); err == nil {
 			return fmt.Errorf("it got through: %s", out)
 		}
@@ -144,19 +153,21 @@ func TestLive(t *testing.T) {
 		l.must(s.Name(), "apply", "-f", "testdata/live/app.yaml")
 	}
 	for _, s := range l.lab.Sites() {
-		l.must(s.Name(), "rollout", "status", "deployment/web", "--timeout=60s")
-		l.must(s.Name(), "wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+		l.must(s.Name(), "rollout", "status", "deployment/web", "--timeout=180s")
+		l.must(s.Name(), "wait", "--for=condition=Ready", "pod/client", "--timeout=180s")
 	}
 	steps := []struct {
 		name string
 		run  func(*live)
 	}{
 		{"loading again is skipped", (*live).testLoadAgain},
+		{"pulling", (*live).testPull},
 		{"DNS, Services, nodes", (*live).testNetwork},
 		{"volumes", (*live).testVolume},
 		{"cut and heal", (*live).testCut},
 		{"policies are enforced", (*live).testPolicy},
 		{"dial and forward", (*live).testDial},
+		{"logs", (*live).testLogs},
 		{"up again", (*live).testUpAgain},
 		{"a container that ends", (*live).testRestart},
 		{"a dead node", (*live).testDeadNode},
@@ -203,6 +214,65 @@ func (l *live) testLoadAgain() {
 	}
 }
 
+// testPull pulls from a registry on this machine, which the nodes cannot reach.
+func (l *live) testPull() {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	ref := strings.TrimPrefix(server.URL, "http://") + "/team/random:v1"
+	img, config := testImage(l.T)
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		l.Fatal(err)
+	}
+	if err := remote.Write(tag, img, remote.WithContext(l.Context())); err != nil {
+		l.Fatal(err)
+	}
+	s := l.site("site1")
+	for range 2 {
+		if err := s.Pull(l.Context(), ref); err != nil {
+			l.Fatal(err)
+		}
+	}
+	err = s.eachNode(l.Context(), func(ctx context.Context, n *nodeHandle) error {
+		have, err := n.images(ctx)
+		if err == nil && !have.has(archived{ref: ref, config: config}) {
+			err = fmt.Errorf("it has only %v", have)
+		}
+		return err
+	})
+	if err != nil {
+		l.Error(err)
+	}
+	if err := s.Pull(l.Context(), strings.TrimSuffix(ref, ":v1")+":v2"); err == nil || !strings.Contains(err.Error(), "random:v2") {
+		l.Errorf("pull of what is not there: %v", err)
+	}
+}
+
+func (l *live) testLogs() {
+	path, err := l.lab.LogPath("site1-n2", "kubelet")
+	if err != nil {
+		l.Fatal(err)
+	}
+	if raw, err := os.ReadFile(path); err != nil || len(raw) == 0 {
+		l.Errorf("log of the kubelet: %d bytes, %v", len(raw), err)
+	}
+	if _, err := l.lab.LogPath("site1-n2", "etcd"); err == nil || !strings.Contains(err.Error(), "kube-proxy") {
+		l.Errorf("log of what is not there: %v", err)
+	}
+	addr, err := l.site("site1").NodeAddress("site1-n2")
+	if err != nil || addr != "10.200.1.12" {
+		l.Errorf("address of a node: %s, %v", addr, err)
+	}
+	names, err := List()
+	if diff := cmp.Diff([]string{"live"}, names); diff != "" || err != nil {
+		l.Errorf("labs: %s %v", diff, err)
+	}
+	err = l.site("site1").Kubectl(l.Context(), "get", "nonsense").Run()
+	if code := ExitCode(err); code != 1 {
+		l.Errorf("code of a failed kubectl: %d (%v)", code, err)
+	}
+}
+
 func (l *live) testNetwork() {
 	l.client("site1", l.jsonpath("site1", "service web", "{.spec.clusterIP}"), "resolve", "web.default.svc.cluster.local")
 	for _, ip := range strings.Fields(l.jsonpath("site1", "pod -l app=web", "{.items[*].status.podIP}")) {
@@ -236,7 +306,7 @@ func (l *live) testVolume() {
 	l.client("site1", "", "write", "/data/f", "kept")
 	l.must("site1", "delete", "pod", "client", "--now")
 	l.must("site1", "apply", "-f", "testdata/live/app.yaml")
-	l.must("site1", "wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+	l.must("site1", "wait", "--for=condition=Ready", "pod/client", "--timeout=180s")
 	l.client("site1", "kept", "cat", "/data/f")
 }
 
@@ -307,7 +377,7 @@ func (l *live) testDial() {
 	}
 	get(http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d", port))
 	cancel()
-	eventually(l.T, 5*time.Second, "end of the forwarding", func() error {
+	eventually(l.T, 20*time.Second, "end of the forwarding", func() error {
 		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			c.Close()
@@ -362,7 +432,7 @@ func (l *live) testRestart() {
 	const count = "{.items[*].status.containerStatuses[0].restartCount}"
 	before := l.jsonpath("site2", "pod -l app=web", count)
 	_, _ = l.kubectl("site2", "exec", "client", "--", "/testbox", "get", "http://web/exit")
-	eventually(l.T, 20*time.Second, "restart", func() error {
+	eventually(l.T, time.Minute, "restart", func() error {
 		if got := l.jsonpath("site2", "pod -l app=web", count); got == before {
 			return fmt.Errorf("restarts are %q", got)
 		}
@@ -402,7 +472,7 @@ func (l *live) testDeadSupervisor() {
 	if err := unix.Kill(control.PID, unix.SIGKILL); err != nil {
 		l.Fatal(err)
 	}
-	eventually(l.T, 10*time.Second, "end of all nodes", func() error {
+	eventually(l.T, time.Minute, "end of all nodes", func() error {
 		for _, n := range control.Nodes {
 			if unix.Kill(n.PID, 0) == nil {
 				return fmt.Errorf("%s lives", n.Name)
@@ -559,7 +629,7 @@ func startUp(t *testing.T) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "LAB_TEST_UP=victim")
+	cmd.Env = append(os.Environ(), "LAB_TEST_UP=victim", "LAB_TEST_HEDDLE="+upOptions(t, "victim", 1).Heddle)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -569,7 +639,7 @@ func startUp(t *testing.T) *exec.Cmd {
 // killRole kills the lab's processes of one role, as soon as there is one.
 func killRole(t *testing.T, p *Plan, role string) {
 	t.Helper()
-	eventually(t, 5*time.Second, "a process of the role "+role, func() error {
+	eventually(t, time.Minute, "a process of the role "+role, func() error {
 		pids, err := labProcesses(p.ID)
 		if err != nil {
 			return err
@@ -624,7 +694,7 @@ func TestReadyMeansUsable(t *testing.T) {
 	if _, err := client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "default account", func() error {
+	eventually(t, time.Minute, "default account", func() error {
 		_, err := client.CoreV1().ServiceAccounts("fresh").Get(t.Context(), "default", metav1.GetOptions{})
 		return err
 	})

@@ -47,7 +47,7 @@ func beRole(name string, args []string) int {
 func beUp(name string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	o := Options{Name: name, Heddle: os.Args[0]}
+	o := Options{Name: name, Heddle: os.Getenv("LAB_TEST_HEDDLE")}
 	if _, err := Up(ctx, o, func(line string) { fmt.Println(line) }); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // systemPath is where Debian puts what a node runs.
@@ -68,6 +70,35 @@ func checkPackages(have func(program string) bool, cni bool) error {
 	}
 	return fmt.Errorf("%w: %s not found; apt-get install -y --no-install-recommends %s",
 		ErrNeeds, strings.Join(missing, ", "), strings.Join(wanted, " "))
+}
+
+// checkWatches makes sure that the nodes' processes can watch their files. The
+// kernel limits how many watchers one user has on the whole machine, and a
+// kubelet that gets none fails again and again.
+func checkWatches(p *Plan) error {
+	const firstNode, otherNode = 22, 10
+	wanted := 0
+	for _, s := range p.Sites {
+		wanted += firstNode + otherNode*(len(s.Nodes)-1)
+	}
+	var open []int
+	defer func() {
+		for _, fd := range open {
+			_ = unix.Close(fd)
+		}
+	}()
+	for range wanted {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if errors.Is(err, unix.EMFILE) {
+			return fmt.Errorf("%w: this lab needs %d inotify instances and only %d are free; sysctl fs.inotify.max_user_instances=1024",
+				ErrNeeds, wanted, len(open))
+		}
+		if err != nil {
+			return fmt.Errorf("look for free inotify instances: %w", err)
+		}
+		open = append(open, fd)
+	}
+	return nil
 }
 
 func findProgram(name string) string {

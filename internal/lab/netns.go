@@ -18,17 +18,16 @@ func newNetns() (*os.File, error) {
 		err  error
 	}
 	done := make(chan result, 1)
-	go func() {
+	go onThread(func() {
 		// The thread stays locked, so that it ends with this goroutine and no
 		// other goroutine ever runs in the new namespace.
-		runtime.LockOSThread()
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			done <- result{err: fmt.Errorf("make network namespace: %w", err)}
 			return
 		}
 		file, err := os.Open("/proc/thread-self/ns/net")
 		done <- result{file: file, err: err}
-	}()
+	})
 	r := <-done
 	return r.file, r.err
 }
@@ -42,12 +41,29 @@ func processNetns(pid int) (*os.File, error) {
 	return f, nil
 }
 
+// onThread runs f locked to a thread that is not the process's first one: that
+// one can never end, and what /proc says of the process is what it says of it.
+func onThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	defer runtime.UnlockOSThread()
+	// The first thread is taken by now: another goroutine gets another thread.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onThread(f)
+	}()
+	<-done
+}
+
 // inNetns runs f on a thread that is in the network namespace ns. What f opens
 // (sockets, sysctl files) belongs to that namespace for good.
 func inNetns(ns *os.File, f func() error) error {
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
+	go onThread(func() {
 		own, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			runtime.UnlockOSThread()
@@ -66,7 +82,7 @@ func inNetns(ns *os.File, f func() error) error {
 			runtime.UnlockOSThread()
 		}
 		done <- err
-	}()
+	})
 	return <-done
 }
 

@@ -3,6 +3,7 @@ package lab
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,6 +17,9 @@ const (
 	maxSites = 20
 	maxNodes = 100
 )
+
+// ErrUsage marks what was asked for wrongly.
+var ErrUsage = errors.New("this cannot be a lab")
 
 // Plan is what a lab consists of. It is fixed when the lab is made, stored as
 // lab.json in the lab's folder, and everything else (addresses, files,
@@ -53,7 +57,7 @@ var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$`)
 // group's name.
 func checkName(name string) error {
 	if !nameForm.MatchString(name) {
-		return fmt.Errorf("lab name %q: use at most 20 lower-case letters, digits and hyphens, beginning with a letter", name)
+		return fmt.Errorf("%w: lab name %q: use at most 20 lower-case letters, digits and hyphens, beginning with a letter", ErrUsage, name)
 	}
 	return nil
 }
@@ -72,16 +76,17 @@ func newPlan(name, dir string, sites int, nodes []int) (*Plan, error) {
 		return nil, err
 	}
 	if sites < 1 || sites > maxSites {
-		return nil, fmt.Errorf("sites: %d is not between 1 and %d", sites, maxSites)
+		return nil, fmt.Errorf("%w: sites: %d is not between 1 and %d", ErrUsage, sites, maxSites)
 	}
 	if len(nodes) != 1 && len(nodes) != sites {
-		return nil, fmt.Errorf("nodes: give one number for all sites or one for each of the %d sites, not %d numbers", sites, len(nodes))
+		return nil, fmt.Errorf("%w: nodes: give one number for all sites or one for each of the %d sites, not %d numbers",
+			ErrUsage, sites, len(nodes))
 	}
 	p := &Plan{Name: name, ID: labID(dir), Dir: dir}
 	for i := range sites {
 		count := nodes[min(i, len(nodes)-1)]
 		if count < 1 || count > maxNodes {
-			return nil, fmt.Errorf("nodes: %d is not between 1 and %d", count, maxNodes)
+			return nil, fmt.Errorf("%w: nodes: %d is not between 1 and %d", ErrUsage, count, maxNodes)
 		}
 		s := SitePlan{Name: fmt.Sprintf("site%d", i+1), Index: i + 1}
 		s.Dir = filepath.Join(dir, s.Name)

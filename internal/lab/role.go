@@ -35,6 +35,7 @@ func (r Role) Run(ctx context.Context, out io.Writer) error {
 	if p.ID != r.LabID {
 		return fmt.Errorf("lab in %q has the id %q, not %q", r.Dir, p.ID, r.LabID)
 	}
+	go noteCoverage(ctx)
 	switch r.Name {
 	case "supervisor":
 		return runSupervisor(ctx, p, log)

@@ -19,7 +19,7 @@ import (
 )
 
 // readyTime bounds the wait for a site; a cold disk on a slow machine counts.
-const readyTime = 3 * time.Minute
+const readyTime = 5 * time.Minute
 
 // Site is one cluster of a lab.
 type Site struct {
@@ -207,11 +207,29 @@ func (s *Site) awaitReady(ctx context.Context, tell func(string)) error {
 			return ok, nil
 		})
 		if err != nil {
-			return fmt.Errorf("wait for %q, stage %q: %w", s.Name(), stage.name, errors.Join(err, last))
+			return fmt.Errorf("wait for %q, stage %q: %w", s.Name(), stage.name, errors.Join(err, last, s.trouble(ctx)))
 		}
 		tell(stage.name)
 	}
 	return nil
+}
+
+// trouble says which processes of the site do not stay up, and their last words.
+func (s *Site) trouble(ctx context.Context) error {
+	var errs []error
+	for i := range s.plan.Nodes {
+		n := &s.plan.Nodes[i]
+		var daemons []DaemonStatus
+		if err := ask(context.WithoutCancel(ctx), n.socket(), "GET", "/daemons", &daemons); err != nil {
+			continue
+		}
+		for _, d := range daemons {
+			if d.Restarts > 0 {
+				errs = append(errs, fmt.Errorf("%s of node %q was started %d times: %s", d.Name, n.Name, d.Restarts+1, lastLine(n.log(d.Name))))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // alive fails when a node of the site has died meanwhile.

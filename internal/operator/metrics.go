@@ -32,7 +32,7 @@ func newCollector(reader client.Reader, namespaced bool) *collector {
 	return &collector{
 		reader: reader, namespaced: namespaced,
 		ready:    desc("ready", "Whether an object is Ready for its newest spec.", "kind", "namespace", "name"),
-		daysLeft: desc("certificate_days_left", "Days until a certificate ends.", "kind", "namespace", "name", "certificate"),
+		daysLeft: desc("certificate_days_left", "Days until a certificate ends; negative when it has ended.", "kind", "namespace", "name", "certificate"),
 		height:   desc("channel_height", "Height of a channel's highest node.", "namespace", "channel"),
 		lag:      desc("channel_node_lag", "Blocks that a node is behind the highest one.", "namespace", "channel", "node"),
 		active:   desc("channel_node_active", "Whether a node takes its part in a channel.", "namespace", "channel", "node"),

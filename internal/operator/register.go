@@ -7,13 +7,11 @@ import (
 	"strings"
 
 	ctrl "sigs.k8s.io/controller-runtime"
-	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/controller/chaincode"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/identity"
-	"heddle.dev/heddle/internal/controller/metrics"
 	"heddle.dev/heddle/internal/controller/network"
 	"heddle.dev/heddle/internal/controller/node"
 	"heddle.dev/heddle/internal/controller/organization"
@@ -47,9 +45,6 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 			Operator: specs.Operator{Namespace: SystemNamespace, ServiceAccount: specs.OperatorName},
 			NewID:    func() string { return strings.ToLower(rand.Text()) },
 		}))
-	}
-	if err := metrics.Register(mgr, metrics.Options{Registry: ctrlmetrics.Registry}); err != nil {
-		return err
 	}
 	for _, c := range controllers {
 		if err := c.Register(mgr); err != nil {

@@ -48,7 +48,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect reads all objects from the cache. A metric that cannot be made tells the error in its place.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout) // the interface passes none
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout) //nolint:forbidigo // the interface passes no context
 	defer cancel()
 	for _, one := range []func(context.Context, chan<- prometheus.Metric) error{
 		c.networks, c.organizations, c.orderers, c.peers, c.channels, c.chaincodes, c.identities,

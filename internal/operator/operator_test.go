@@ -84,7 +84,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // only its number counts
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -168,11 +168,11 @@ func takeOver(t *testing.T, env *controllertest.Env, lease *coordinationv1.Lease
 
 func get(url, part string) error {
 	c := http.Client{Timeout: 5 * time.Second}
-	res, err := c.Get(url) //nolint:noctx // bounded by the client's time-out
+	res, err := c.Get(url)
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // nothing to lose
+	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<22))
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package podless
 import (
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -11,14 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Manager makes a manager for the controllers under test alone: the test plays the part of all others. It sees the
 // given namespaces only, or the whole cluster.
-func Manager(t testing.TB, api *rest.Config, scheme *runtime.Scheme, namespaces ...string) ctrl.Manager {
-	t.Helper()
+func Manager(tb testing.TB, api *rest.Config, scheme *runtime.Scheme, namespaces ...string) ctrl.Manager {
+	tb.Helper()
 	opts := ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
 		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
@@ -32,7 +31,7 @@ func Manager(t testing.TB, api *rest.Config, scheme *runtime.Scheme, namespaces 
 	}
 	mgr, err := ctrl.NewManager(api, opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return mgr
 }

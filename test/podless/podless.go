@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,19 +58,19 @@ type Namespace struct {
 }
 
 // New makes a namespace, or skips the test where real nodes cannot run.
-func New(t testing.TB, c client.Client, name string) *Namespace {
-	t.Helper()
+func New(tb testing.TB, c client.Client, name string) *Namespace {
+	tb.Helper()
 	n := &Namespace{
-		Name: name, Orgs: map[string]*bare.Org{}, t: t, client: c, programs: bare.Require(t), dir: t.TempDir(),
+		Name: name, Orgs: map[string]*bare.Org{}, t: tb, client: c, programs: bare.Require(tb), dir: tb.TempDir(),
 		prefix: fmt.Sprintf("127.%d.%d.", 2+rand.IntN(250), 1+rand.IntN(250)),
 		hosts:  map[string]string{}, procs: map[string]*exec.Cmd{}, admins: map[string]*identity.Identity{},
 	}
 	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
-		t.Skipf("needs the right to make mount namespaces (root): %v: %s", err, out)
+		tb.Skipf("needs the right to make mount namespaces (root): %v: %s", err, out)
 	}
 	n.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelNetwork: name}}})
 	n.writeBuilder()
-	t.Cleanup(n.close)
+	tb.Cleanup(n.close)
 	return n
 }
 
@@ -115,7 +116,7 @@ func (n *Namespace) host(name string) string {
 	if ip, ok := n.hosts[full]; ok {
 		return ip
 	}
-	ip := n.prefix + fmt.Sprint(len(n.hosts)+1)
+	ip := n.prefix + strconv.Itoa(len(n.hosts)+1)
 	n.hosts[full] = ip
 	var text strings.Builder
 	text.WriteString("127.0.0.1 localhost\n")

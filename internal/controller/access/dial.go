@@ -65,7 +65,6 @@ func (n *Nodes) Conn(address string, roots []byte) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: pool, ServerName: host(address), MinVersion: tls.VersionTLS12})),
 		grpc.WithContextDialer(func(ctx context.Context, a string) (net.Conn, error) { return n.dial(ctx, "tcp", a) }),
 		grpc.WithIdleTimeout(idleTimeout),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithReadBufferSize(8<<10), grpc.WithWriteBufferSize(8<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		// A node that comes up is asked again at once: the default waits up to two minutes.

@@ -198,7 +198,7 @@ func soon(err error) error {
 func (w *world) conclude() error {
 	d := w.definition()
 	for _, m := range w.members {
-		if !m.agrees(d) && !(m.silent() && w.approvedBefore(m)) {
+		if !m.agrees(d) && (!m.silent() || !w.approvedBefore(m)) {
 			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to join channel %q and to approve sequence %d",
 				m.org.MSPID, w.chaincode.Spec.Channel, d.Sequence)
 		}

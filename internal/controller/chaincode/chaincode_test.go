@@ -195,7 +195,7 @@ func submit(t *testing.T, env *controllertest.Env, n *podless.Namespace, id stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // the test is over
+	defer conn.Close()
 	gw, err := gateway.New(conn, who)
 	if err != nil {
 		t.Fatal(err)

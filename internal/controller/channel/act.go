@@ -317,6 +317,19 @@ func (w *world) conclude() error {
 	if w.ledger == nil {
 		return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for an active orderer")
 	}
+	if err := w.quorate(); err != nil {
+		return err
+	}
+	for _, n := range w.nodes {
+		if w.shallJoin(n) && !n.orderer && n.joined && n.height == 0 && !w.knownBefore(n) {
+			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to open the channel", n.name)
+		}
+	}
+	return nil
+}
+
+// quorate waits until as many consenters are active as are needed to order.
+func (w *world) quorate() error {
 	active, highest := 0, w.highest()
 	var down []string
 	for _, c := range w.ledger.Channel.Consenters {
@@ -330,11 +343,6 @@ func (w *world) conclude() error {
 	if quorum := w.ledger.Channel.Consensus.Quorum(len(w.ledger.Channel.Consenters)); active < quorum {
 		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "%d of %d consenters are active and %d are needed to order: waiting for %s",
 			active, len(w.ledger.Channel.Consenters), quorum, some(down))
-	}
-	for _, n := range w.nodes {
-		if w.shallJoin(n) && !n.orderer && n.joined && n.height == 0 && !w.knownBefore(n) {
-			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to open the channel", n.name)
-		}
 	}
 	return nil
 }

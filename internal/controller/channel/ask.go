@@ -208,7 +208,7 @@ func (r *Reconciler) readLedger(ctx context.Context, w *world) error {
 	if err != nil {
 		if last != nil {
 			// What was read before is good enough to go on with; the next round reads again.
-			return nil //nolint:nilerr // the node's own state shows what is wrong
+			return nil
 		}
 		return fmt.Errorf("read configuration from %s: %w", from.name, err)
 	}

@@ -243,7 +243,7 @@ func elsewhere(t *testing.T, n *podless.Namespace, f func(*channelconfig.Channel
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // the test is over
+	defer conn.Close()
 	orderer := admin.NewOrderer(conn, n.Admin("ord"), time.Now)
 	block, err := orderer.ConfigBlock(t.Context(), "demo")
 	if err != nil {

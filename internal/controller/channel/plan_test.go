@@ -252,7 +252,8 @@ func TestWords(t *testing.T) {
 		`acls.event/Block is "x" on the ledger and not set in the spec`:    {"acls.event/Block", "x", ""},
 		`member BankbMSP is not in the ledger's configuration`:             {"members.BankbMSP", "", "abc"},
 		`consenter a.b:7050 is in the ledger's configuration and not in the spec`: {
-			"consenters.a.b:7050", "abc", ""},
+			"consenters.a.b:7050", "abc", "",
+		},
 	} {
 		if got := words(c[0], c[1], c[2]); got != want {
 			t.Errorf("got %s, want %s", got, want)

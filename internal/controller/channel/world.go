@@ -72,15 +72,6 @@ func (w *world) highest() uint64 {
 	return h
 }
 
-func (w *world) node(name string) *node {
-	for _, n := range w.nodes {
-		if n.name == name {
-			return n
-		}
-	}
-	return nil
-}
-
 // at finds one of our orderers by its address.
 func (w *world) at(address string) *node {
 	for _, n := range w.nodes {

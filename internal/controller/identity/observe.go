@@ -73,7 +73,8 @@ func (r *Reconciler) permitted(ctx context.Context, s *scope) error {
 		return kube.Stalled(v1alpha1.ReasonForbidden, "spec.type Admin: an administrator may stand in the network's own namespace %q only", s.network)
 	}
 	if r.opts.Namespaced {
-		return kube.Stalled(v1alpha1.ReasonForbidden, "spec.networkRef: this operator works in single namespaces and cannot read Network %q: put the Identity into namespace %q", s.network, s.network)
+		return kube.Stalled(v1alpha1.ReasonForbidden,
+			"spec.networkRef: this operator works in single namespaces and cannot read Network %q: put the Identity into namespace %q", s.network, s.network)
 	}
 	var net v1alpha1.Network
 	err := r.opts.Client.Get(ctx, types.NamespacedName{Name: s.network}, &net)
@@ -117,7 +118,8 @@ func (r *Reconciler) look(ctx context.Context, s *scope) error {
 	case err != nil:
 		return fmt.Errorf("read Secret %q: %w", s.secretName(), err)
 	case !metav1.IsControlledBy(secret, s.id):
-		return kube.Stalled(v1alpha1.ReasonInvalidOwnership, "Secret %q exists and was not made for this Identity: set spec.secretName of a new Identity to another name, or delete the Secret", secret.Name)
+		return kube.Stalled(v1alpha1.ReasonInvalidOwnership,
+			"Secret %q exists and was not made for this Identity: set spec.secretName of a new Identity to another name, or delete the Secret", secret.Name)
 	}
 	s.secret = secret
 	// A Secret that was tampered with counts as lost.

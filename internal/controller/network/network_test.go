@@ -75,7 +75,7 @@ func named(t *testing.T, e *controllertest.Env) (string, *v1alpha1.Network) {
 	name := controllertest.Name("net")
 	n := &v1alpha1.Network{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	t.Cleanup(func() {
-		ctx := context.Background()
+		ctx := t.Context()
 		_ = e.Client.Delete(ctx, n)
 		_ = e.Client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	})

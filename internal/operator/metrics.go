@@ -19,18 +19,21 @@ const collectTimeout = 5 * time.Second
 // nothing that outlives an object.
 type collector struct {
 	reader client.Reader
+	// scrape bounds one scrape; the interface of collectors passes no context.
+	scrape func() (context.Context, context.CancelFunc)
 	// namespaced says that Networks cannot be read.
 	namespaced bool
 
 	ready, daysLeft, height, lag, active *prometheus.Desc
 }
 
-func newCollector(reader client.Reader, namespaced bool) *collector {
+func newCollector(ctx context.Context, reader client.Reader, namespaced bool) *collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("heddle_"+name, help, labels, nil)
 	}
 	return &collector{
 		reader: reader, namespaced: namespaced,
+		scrape:   func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, collectTimeout) },
 		ready:    desc("ready", "Whether an object is Ready for its newest spec.", "kind", "namespace", "name"),
 		daysLeft: desc("certificate_days_left", "Days until a certificate ends; negative when it has ended.", "kind", "namespace", "name", "certificate"),
 		height:   desc("channel_height", "Height of a channel's highest node.", "namespace", "channel"),
@@ -48,7 +51,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect reads all objects from the cache. A metric that cannot be made tells the error in its place.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout) //nolint:forbidigo // the interface passes no context
+	ctx, cancel := c.scrape()
 	defer cancel()
 	for _, one := range []func(context.Context, chan<- prometheus.Metric) error{
 		c.networks, c.organizations, c.orderers, c.peers, c.channels, c.chaincodes, c.identities,

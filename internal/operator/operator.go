@@ -28,7 +28,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if cfg.MetricsAddress != "0" {
-		c := newCollector(mgr.GetClient(), len(cfg.Namespaces) > 0)
+		c := newCollector(ctx, mgr.GetClient(), len(cfg.Namespaces) > 0)
 		if err := metrics.Registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}

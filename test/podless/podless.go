@@ -243,9 +243,9 @@ func (n *Namespace) run(name string, env []string, program string, args ...strin
 	n.t.Helper()
 	log, err := os.OpenFile(filepath.Join(n.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	n.must(err)
-	defer log.Close() //nolint:errcheck // the child has its own handle
+	defer log.Close()
 	script := `mount --bind "$0" /etc/hosts && exec "$@"`
-	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, filepath.Join(n.dir, "hosts"), program}, args...)...) //nolint:gosec // the test's own programs
+	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, filepath.Join(n.dir, "hosts"), program}, args...)...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir}, env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -344,7 +344,7 @@ func (n *Namespace) writeBuilder() {
 	} {
 		path := filepath.Join(n.dir, "builder", "bin", name)
 		n.must(os.MkdirAll(filepath.Dir(path), 0o700))
-		n.must(os.WriteFile(path, []byte("#!/bin/sh\nset -e\n"+script+"\n"), 0o700)) //nolint:gosec // a program has to be executable
+		n.must(os.WriteFile(path, []byte("#!/bin/sh\nset -e\n"+script+"\n"), 0o700))
 	}
 }
 

@@ -154,11 +154,13 @@ func committed(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, se
 
 func touch(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, f func()) {
 	t.Helper()
-	env.Get(t, cc)
-	f()
-	if err := env.Client.Update(t.Context(), cc); err != nil {
-		t.Fatal(err)
-	}
+	env.Eventually(t, "the change is taken", func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(cc), cc); err != nil {
+			return err
+		}
+		f()
+		return env.Client.Update(ctx, cc)
+	})
 }
 
 func stalled(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, part string) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -108,7 +107,7 @@ func (r *Reconciler) leave(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 		err = api.Remove(ctx, w.channelID)
 		cancel()
 		if err != nil && !errors.Is(err, admin.ErrChannelNotFound) {
@@ -276,10 +275,10 @@ func (r *Reconciler) submit(ctx context.Context, w *world, up *channelconfig.Upd
 // refusal tells what an orderer's refusal of an update means.
 func refusal(e *admin.StatusError) error {
 	switch {
-	case strings.Contains(e.Info, "implicit policy evaluation failed") || strings.Contains(e.Info, "policy for") && strings.Contains(e.Info, "not satisfied"):
+	case e.Unsigned():
 		return kube.Stalled(v1alpha1.ReasonNeedsSignatures,
 			"The channel's policy asks for signatures of organisations that are not at this site: %s", e.Info)
-	case strings.Contains(e.Info, "but key is at version") || strings.Contains(e.Info, "readset"):
+	case e.Stale():
 		return kube.Waiting(v1alpha1.ReasonProgressing, 250*time.Millisecond, "The configuration has moved on: computing the update again")
 	case e.Status == cb.Status_FORBIDDEN:
 		return kube.Stalled(v1alpha1.ReasonForbidden, "The orderers do not let this site write to the channel: %s", e.Info)
@@ -297,13 +296,26 @@ func (w *world) goneOr(err error) error {
 
 // conclude says what is still to be waited for.
 func (w *world) conclude() error {
+	for _, check := range []func() error{w.everybodyIn, w.quorate, w.peersOpen} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everybodyIn waits for nodes that have not joined yet.
+func (w *world) everybodyIn() error {
 	var waiting []string
 	for _, n := range w.nodes {
-		if w.shallJoin(n) && !n.joined && !w.knownBefore(n) {
-			waiting = append(waiting, n.name)
+		if !w.shallJoin(n) || n.joined {
+			continue
 		}
-		if n.seen && !n.joined && n.err != nil && w.shallJoin(n) {
+		if n.seen && n.err != nil {
 			return fmt.Errorf("join %s to the channel: %w", n.name, n.err)
+		}
+		if !w.knownBefore(n) {
+			waiting = append(waiting, n.name)
 		}
 	}
 	for _, name := range w.consenters {
@@ -314,35 +326,35 @@ func (w *world) conclude() error {
 	if len(waiting) > 0 {
 		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for %s to join the channel", some(waiting))
 	}
+	return nil
+}
+
+// quorate waits until enough consenters are active to order.
+func (w *world) quorate() error {
 	if w.ledger == nil {
 		return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for an active orderer")
 	}
-	if err := w.quorate(); err != nil {
-		return err
-	}
-	for _, n := range w.nodes {
-		if w.shallJoin(n) && !n.orderer && n.joined && n.height == 0 && !w.knownBefore(n) {
-			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to open the channel", n.name)
+	consenters, highest := w.ledger.Channel.Consenters, w.highest()
+	var down []string
+	for _, c := range consenters {
+		if n := w.at(c.Address().String()); n != nil && !n.active(highest) {
+			down = append(down, n.name)
 		}
+	}
+	quorum := w.ledger.Channel.Consensus.Quorum(len(consenters))
+	if active := len(consenters) - len(down); active < quorum {
+		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "%d of %d consenters are active and %d are needed to order: waiting for %s",
+			active, len(consenters), quorum, some(down))
 	}
 	return nil
 }
 
-// quorate waits until as many consenters are active as are needed to order.
-func (w *world) quorate() error {
-	active, highest := 0, w.highest()
-	var down []string
-	for _, c := range w.ledger.Channel.Consenters {
-		n := w.at(c.Address().String())
-		if n == nil || n.active(highest) {
-			active++
-			continue
+// peersOpen waits for peers that have joined and do not serve the channel yet.
+func (w *world) peersOpen() error {
+	for _, n := range w.nodes {
+		if w.shallJoin(n) && !n.orderer && n.joined && n.height == 0 && !w.knownBefore(n) {
+			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to open the channel", n.name)
 		}
-		down = append(down, n.name)
-	}
-	if quorum := w.ledger.Channel.Consensus.Quorum(len(w.ledger.Channel.Consenters)); active < quorum {
-		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "%d of %d consenters are active and %d are needed to order: waiting for %s",
-			active, len(w.ledger.Channel.Consenters), quorum, some(down))
 	}
 	return nil
 }

@@ -287,11 +287,13 @@ func diverged(t *testing.T, env *controllertest.Env, ch *v1alpha1.Channel, want 
 
 func change(t *testing.T, env *controllertest.Env, ch *v1alpha1.Channel, f func()) {
 	t.Helper()
-	env.Get(t, ch)
-	f()
-	if err := env.Client.Update(t.Context(), ch); err != nil {
-		t.Fatal(err)
-	}
+	env.Eventually(t, "the change is taken", func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(ch), ch); err != nil {
+			return err
+		}
+		f()
+		return env.Client.Update(ctx, ch)
+	})
 }
 
 func active(ch *v1alpha1.Channel, names ...string) error {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/fabric/channelconfig"
 	"heddle.dev/heddle/internal/kube"
 )
@@ -55,14 +56,15 @@ func hasOrg(list []channelconfig.Organization, mspID string) bool {
 	return slices.ContainsFunc(list, func(o channelconfig.Organization) bool { return o.MSPID == mspID })
 }
 
-// leaves are orderers that are part of the channel without being wished or being a consenter: removed ones.
+// leaves are orderers that are part of the channel without being wished or being a consenter: removed ones. One that has
+// not noticed yet that it orders no more is given the time: taking the channel off it in that moment can hang it.
 func (w *world) leaves() []*node {
 	if w.ledger == nil {
 		return nil
 	}
 	var out []*node
 	for _, n := range w.nodes {
-		if n.orderer && n.seen && n.joined && !slices.Contains(w.consenters, n.name) && !w.onLedger(n) {
+		if n.orderer && n.seen && n.joined && n.relation != admin.Consenter && !slices.Contains(w.consenters, n.name) && !w.onLedger(n) {
 			out = append(out, n)
 		}
 	}

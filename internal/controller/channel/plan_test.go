@@ -240,6 +240,10 @@ func TestJoinsAndLeaves(t *testing.T) {
 	if got := w.leaves(); len(got) != 1 || got[0].name != "orderer4-ord" {
 		t.Errorf("leaves: %v", got)
 	}
+	w.nodes[4].relation = admin.Consenter
+	if got := w.leaves(); len(got) != 0 {
+		t.Errorf("leaves before it noticed: %v", got)
+	}
 	w.nodes[3].seen = true
 	if got := w.joins(); len(got) != 0 {
 		t.Errorf("joins before there is a genesis block: %v", got)

@@ -163,11 +163,7 @@ func TestWithoutCA(t *testing.T) {
 	}
 
 	t.Run("other attributes make another certificate of the same key", func(t *testing.T) {
-		env.Get(t, id)
-		id.Spec.Attributes[0].Value = ptr.To("boss")
-		if err := env.Client.Update(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
+		change(t, env, id, func() { id.Spec.Attributes[0].Value = ptr.To("boss") })
 		second := issued(t, env, id, func(data map[string][]byte) error { return roleIs(data, "boss") })
 		if string(first["key.pem"]) != string(second["key.pem"]) {
 			t.Error("another key")
@@ -231,11 +227,19 @@ func roleIs(data map[string][]byte, want string) error {
 
 func touch(t *testing.T, env *controllertest.Env, id *v1alpha1.Identity) {
 	t.Helper()
-	env.Get(t, id)
-	id.Annotations = map[string]string{"example.com/touched": time.Now().String()}
-	if err := env.Client.Update(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
+	change(t, env, id, func() { id.Annotations = map[string]string{"example.com/touched": time.Now().String()} })
+}
+
+// change edits an object that controllers write as well.
+func change(t *testing.T, env *controllertest.Env, obj client.Object, f func()) {
+	t.Helper()
+	env.Eventually(t, "the change is taken", func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
+			return err
+		}
+		f()
+		return env.Client.Update(ctx, obj)
+	})
 }
 
 func TestWithCA(t *testing.T) {
@@ -255,11 +259,7 @@ func TestWithCA(t *testing.T) {
 		t.Errorf("certificate of %v", cert.Subject)
 	}
 	t.Run("changed attributes", func(t *testing.T) {
-		env.Get(t, id)
-		id.Spec.Attributes = []v1alpha1.IdentityAttribute{{Name: "role", Value: ptr.To("boss")}}
-		if err := env.Client.Update(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
+		change(t, env, id, func() { id.Spec.Attributes = []v1alpha1.IdentityAttribute{{Name: "role", Value: ptr.To("boss")}} })
 		data := issued(t, env, id, func(data map[string][]byte) error { return roleIs(data, "boss") })
 		c, err := pki.ParseCert(data["cert.pem"])
 		if err != nil {
@@ -317,11 +317,7 @@ func TestOtherNamespaces(t *testing.T) {
 	create(t, env, admin)
 	refused(t, env, admin, v1alpha1.ReasonForbidden, "spec.type Admin")
 
-	env.Get(t, net)
-	net.Spec.ClientNamespaces = []string{apps}
-	if err := env.Client.Update(t.Context(), net); err != nil {
-		t.Fatal(err)
-	}
+	change(t, env, net, func() { net.Spec.ClientNamespaces = []string{apps} })
 	data := issued(t, env, app, nil)
 	cert, err := pki.ParseCert(data["cert.pem"])
 	if err != nil {

@@ -173,7 +173,10 @@ func (c *cluster) waitOperator(ctx context.Context, note func(string)) error {
 			return false, fmt.Errorf("read the operator's Deployment: %w", err)
 		}
 		if rolledOut(&d) {
-			return true, nil
+			steady, err := c.steady(ctx, &d)
+			if err != nil || steady {
+				return steady, err
+			}
 		}
 		last = "the operator is starting"
 		if cause := c.podTrouble(ctx, specs.SystemNamespace, d.Spec.Selector.MatchLabels); cause != "" {
@@ -186,6 +189,26 @@ func (c *cluster) waitOperator(ctx context.Context, note func(string)) error {
 		return notReadyErrorf("the operator is not ready in time: %s", last)
 	}
 	return err
+}
+
+// steadyAfter is how long a container that was restarted has to run to count as well.
+const steadyAfter = 10 * time.Second
+
+// steady says that no pod of the Deployment was restarted just now: one that crashes is ready for a moment each time.
+func (c *cluster) steady(ctx context.Context, d *appsv1.Deployment) (bool, error) {
+	var pods corev1.PodList
+	err := c.List(ctx, &pods, client.InNamespace(d.Namespace), client.MatchingLabels(d.Spec.Selector.MatchLabels))
+	if err != nil {
+		return false, fmt.Errorf("list pods of Deployment %q: %w", d.Name, err)
+	}
+	for i := range pods.Items {
+		for _, s := range pods.Items[i].Status.ContainerStatuses {
+			if s.RestartCount > 0 && s.State.Running != nil && time.Since(s.State.Running.StartedAt.Time) < steadyAfter {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 func rolledOut(d *appsv1.Deployment) bool {

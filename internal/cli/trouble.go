@@ -50,7 +50,12 @@ func troubleOf(p *corev1.Pod) *trouble {
 			return &trouble{pod: p.Name, container: s.Name, reason: w.Reason, message: w.Message}
 		}
 		if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
-			return &trouble{pod: p.Name, container: s.Name, reason: t.Reason, message: fmt.Sprintf("ended with exit code %d %s", t.ExitCode, t.Message)}
+			return &trouble{pod: p.Name, container: s.Name, reason: t.Reason, message: fmt.Sprintf("ended with exit code %d", t.ExitCode)}
+		}
+		// Between two crashes a container looks well for a moment.
+		if t := s.LastTerminationState.Terminated; t != nil && !s.Ready && s.RestartCount > 0 {
+			message := fmt.Sprintf("ended with exit code %d, was started again %d times", t.ExitCode, s.RestartCount)
+			return &trouble{pod: p.Name, container: s.Name, reason: t.Reason, message: message}
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ func explainTx(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	if words, ok := contractWords(e); ok {
+	if words := contractWords(e); words != "" && e.Refused() {
 		return withCode(ExitFailed, fmt.Errorf("the contract refused: %s", words))
 	}
 	if hint := txRemedy(e); hint != "" {
@@ -31,13 +31,13 @@ func explainTx(err error) error {
 	return err
 }
 
-// contractWords are the contract's own, where every node that answered passed such on: they are an answer, not a fault.
-func contractWords(e *gateway.Error) (string, bool) {
+// contractWords are the contract's own: an answer, not a fault.
+func contractWords(e *gateway.Error) string {
 	var said []string
 	for _, n := range e.Nodes {
 		answer, ok := strings.CutPrefix(n.Message, "chaincode response ")
 		if !ok {
-			return "", false
+			continue
 		}
 		if _, words, ok := strings.Cut(answer, ", "); ok {
 			answer = words
@@ -46,7 +46,7 @@ func contractWords(e *gateway.Error) (string, bool) {
 			said = append(said, answer)
 		}
 	}
-	return strings.Join(said, "; "), len(said) > 0
+	return strings.Join(said, "; ")
 }
 
 // txRemedy says what a person can do about a failure; empty where the words of the nodes say it all.

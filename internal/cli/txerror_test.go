@@ -41,7 +41,7 @@ func TestExplainTx(t *testing.T) {
 				Stage: gateway.StageEndorse, Code: codes.Aborted,
 				Nodes: append(node("chaincode response 500, no"), node("connection refused")...),
 			},
-			code: ExitNotReady, want: []string{"connection refused"},
+			code: ExitFailed, want: []string{"the contract refused: no"},
 		},
 		"no such contract": {
 			err:  &gateway.Error{Stage: gateway.StageEvaluate, Code: codes.FailedPrecondition, Message: "no peers available to evaluate chaincode x in channel demo"},

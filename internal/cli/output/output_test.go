@@ -91,6 +91,7 @@ func TestProgress(t *testing.T) {
 				note("early")
 				time.Sleep(3 * time.Second)
 				note("late")
+				note("early")
 				note("late")
 				time.Sleep(time.Second)
 				return nil

@@ -38,7 +38,7 @@ func (p *Progress) Printf(format string, args ...any) {
 // Step runs fn. The note that fn keeps up to date is printed when it changes, once the step has become long.
 func (p *Progress) Step(ctx context.Context, name string, fn func(ctx context.Context, note func(string)) error) error {
 	start := time.Now()
-	s := &step{p: p, name: name, start: start, done: make(chan struct{})}
+	s := &step{p: p, name: name, start: start, done: make(chan struct{}), said: map[string]bool{}}
 	var wg sync.WaitGroup
 	wg.Go(func() { s.watch(ctx) })
 	err := fn(ctx, s.note)
@@ -62,6 +62,7 @@ type step struct {
 	done   chan struct{}
 	mu     sync.Mutex
 	last   string
+	said   map[string]bool
 	spoken bool
 	long   bool
 }
@@ -73,7 +74,8 @@ func (s *step) note(text string) {
 		return
 	}
 	s.last = text
-	if s.long {
+	// What comes and goes is said once.
+	if s.long && !s.said[text] {
 		s.speak()
 	}
 }
@@ -81,6 +83,7 @@ func (s *step) note(text string) {
 // speak is called with the lock held.
 func (s *step) speak() {
 	s.spoken = true
+	s.said[s.last] = true
 	if s.last == "" {
 		s.p.Printf("  %s …", s.name)
 		return

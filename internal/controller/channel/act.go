@@ -296,9 +296,19 @@ func (w *world) goneOr(err error) error {
 
 // conclude says what is still to be waited for.
 func (w *world) conclude() error {
-	for _, check := range []func() error{w.everybodyIn, w.quorate, w.peersOpen} {
+	for _, check := range []func() error{w.everybodyIn, w.quorate, w.peersOpen, w.everybodyOut} {
 		if err := check(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// everybodyOut waits for orderers that were removed and have to leave.
+func (w *world) everybodyOut() error {
+	for _, n := range w.nodes {
+		if w.departing(n) || w.removed(n) && n.relation != admin.Consenter {
+			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to leave the channel", n.name)
 		}
 	}
 	return nil

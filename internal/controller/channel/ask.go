@@ -63,10 +63,11 @@ func nodesOf(w *world) []*node {
 	out := []*node{}
 	for i := range w.roster.Orderers {
 		o := &w.roster.Orderers[i]
-		out = append(out, &node{
-			name: o.Name, org: o.Spec.Organization, orderer: true, deleting: !o.DeletionTimestamp.IsZero(),
-			address: specs.Address(o.Name, w.network, v1alpha1.PortOrderer),
-		})
+		n := &node{name: o.Name, org: o.Spec.Organization, orderer: true, address: specs.Address(o.Name, w.network, v1alpha1.PortOrderer)}
+		if t := o.DeletionTimestamp; t != nil {
+			n.deleting, n.deletedAt = true, t.Time
+		}
+		out = append(out, n)
 	}
 	for i := range w.roster.Peers {
 		p := &w.roster.Peers[i]

@@ -23,7 +23,7 @@ import (
 // look reads what the cluster knows: who stands in the namespace, their public material, the genesis block.
 func (r *Reconciler) look(ctx context.Context, w *world) error {
 	ch := w.channel
-	w.network, w.channelID = ch.Namespace, channelID(ch)
+	w.network, w.channelID, w.now = ch.Namespace, channelID(ch), r.opts.Now()
 	if err := r.alone(ctx, ch, w.channelID); err != nil {
 		return err
 	}

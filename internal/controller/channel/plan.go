@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/fabric/admin"
@@ -56,20 +57,39 @@ func hasOrg(list []channelconfig.Organization, mspID string) bool {
 	return slices.ContainsFunc(list, func(o channelconfig.Organization) bool { return o.MSPID == mspID })
 }
 
-// leaves are orderers that are part of the channel without being wished or being a consenter: removed ones. One that has
-// not noticed yet that it orders no more is given the time: taking the channel off it in that moment can hang it.
+// removed tells orderers that are part of the channel still, without being wished or being a consenter.
+func (w *world) removed(n *node) bool {
+	return w.ledger != nil && n.orderer && n.seen && n.joined && !slices.Contains(w.consenters, n.name) && !w.onLedger(n)
+}
+
+// leaves are removed orderers that can be taken out of the channel now. One that has not noticed yet that it orders no
+// more is given the time: taking the channel off it in that moment can hang it. And the peers have to know that it
+// orders no more, else they hand it transactions for a channel that it does not have.
 func (w *world) leaves() []*node {
-	if w.ledger == nil {
-		return nil
-	}
 	var out []*node
 	for _, n := range w.nodes {
-		if n.orderer && n.seen && n.joined && n.relation != admin.Consenter && !slices.Contains(w.consenters, n.name) && !w.onLedger(n) {
+		if w.removed(n) && n.relation != admin.Consenter && w.peersKnow() {
 			out = append(out, n)
 		}
 	}
 	return out
 }
+
+// peersKnow tells whether every peer that answers has the ledger's newest configuration.
+func (w *world) peersKnow() bool {
+	return !slices.ContainsFunc(w.nodes, func(n *node) bool {
+		return !n.orderer && n.seen && n.joined && n.height <= w.ledger.BlockNumber
+	})
+}
+
+// departing are orderers that are being deleted and have still to leave the channel: their pods are kept for it, for a
+// while. One that comes back later under its name must not find the remains of its first life.
+func (w *world) departing(n *node) bool {
+	return n.deleting && w.removed(n) && w.now.Sub(n.deletedAt) < departure
+}
+
+// departure is how long an orderer that is being deleted is given to leave its channels.
+const departure = 20 * time.Second
 
 // next is the config update to make now; nil if there is none to make. It returns an intent where one is due that has
 // to wait or that would be unsafe.

@@ -41,6 +41,11 @@ func (w *world) reportLedger(s *v1alpha1.ChannelStatus) {
 	for _, n := range c.Consenters {
 		s.Consenters = append(s.Consenters, n.Address().String())
 	}
+	for _, n := range w.nodes {
+		if w.departing(n) {
+			s.Consenters = append(s.Consenters, n.address)
+		}
+	}
 	slices.Sort(s.Consenters)
 	if w.memory != nil {
 		s.AppliedGeneration, s.AppliedSpecHash = w.memory.Generation, w.memory.Wish.hash()

@@ -1,6 +1,8 @@
 package channel
 
 import (
+	"time"
+
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 
 	"heddle.dev/heddle/api/v1alpha1"
@@ -14,6 +16,7 @@ type world struct {
 	channel   *v1alpha1.Channel
 	channelID string
 	network   string
+	now       time.Time
 
 	roster *access.Roster
 	// orgs are the organisations whose public material is there, by name.
@@ -43,6 +46,7 @@ type node struct {
 	name, org string
 	orderer   bool
 	deleting  bool
+	deletedAt time.Time
 	// address by which it is known on the ledger.
 	address string
 

@@ -5,6 +5,7 @@ package access
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -49,13 +50,15 @@ type Nodes struct {
 	conns  map[poolKey]*connection
 	admins map[poolKey]*participation
 	certs  map[certKey]*clientCert
+	// signers are the administrators that were needed lately.
+	signers map[certKey]*signer
 }
 
 // New makes Nodes.
 func New(opts Options) *Nodes {
 	n := &Nodes{
 		reader: opts.Reader, dial: opts.Dial, now: opts.Now,
-		conns: map[poolKey]*connection{}, admins: map[poolKey]*participation{}, certs: map[certKey]*clientCert{},
+		conns: map[poolKey]*connection{}, admins: map[poolKey]*participation{}, certs: map[certKey]*clientCert{}, signers: map[certKey]*signer{},
 	}
 	if n.dial == nil {
 		n.dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
@@ -124,8 +127,37 @@ func ParseOrganization(name string, data map[string]string) (*Organization, erro
 	return o, nil
 }
 
-// Admin reads an organisation's administrator, who signs for it; ErrMissing if there is none yet.
+// signer is an administrator as it was read.
+type signer struct {
+	id    *identity.Identity
+	until time.Time
+}
+
+// signerTime is how long an administrator is kept: a quiet network asks for it several times a minute.
+const signerTime = 5 * time.Minute
+
+// Admin reads an organisation's administrator, who signs for it; ErrMissing if there is none yet. It is kept for a few
+// minutes, so a renewed one is used a little later than it could be.
 func (n *Nodes) Admin(ctx context.Context, namespace string, org *Organization) (*identity.Identity, error) {
+	key, now := certKey{namespace: namespace, org: org.Name, roots: sha256.Sum256(org.TLSRoots)}, n.now()
+	n.mu.Lock()
+	n.sweep(now)
+	s := n.signers[key]
+	n.mu.Unlock()
+	if s != nil {
+		return s.id, nil
+	}
+	id, err := n.readAdmin(ctx, namespace, org)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.signers[key] = &signer{id: id, until: now.Add(signerTime)}
+	return id, nil
+}
+
+func (n *Nodes) readAdmin(ctx context.Context, namespace string, org *Organization) (*identity.Identity, error) {
 	data, err := n.Secret(ctx, namespace, specs.AdminSecret(org.Name))
 	if err != nil {
 		return nil, err

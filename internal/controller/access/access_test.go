@@ -194,3 +194,44 @@ func TestMembers(t *testing.T) {
 		})
 	}
 }
+
+// TestAdminIsKept: an administrator is read once in a while and not for every question; another network of the same
+// name has another.
+func TestAdminIsKept(t *testing.T) {
+	ca := issuer(t, "ops")
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.Enrol(pki.EnrolRequest{CommonName: "admin", Role: pki.RoleAdmin, Public: key.Public(), Lifetime: time.Hour, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := pki.EncodeKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	reader := counting{fake.NewClientBuilder().WithObjects(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "trade", Name: specs.AdminSecret("banka")},
+		Data:       map[string][]byte{specs.KeyCert: pki.EncodeCerts(cert), specs.KeyKey: text},
+	}).Build(), &reads}
+	now := time.Now()
+	n := New(Options{Reader: reader, Now: func() time.Time { return now }})
+	org := &Organization{Name: "banka", MSPID: "BankaMSP", TLSRoots: []byte("a")}
+	for _, step := range []struct {
+		name  string
+		after time.Duration
+		roots string
+		reads int
+	}{{"first", 0, "a", 1}, {"soon", time.Minute, "a", 1}, {"other roots", 0, "b", 2}, {"later", signerTime, "b", 3}} {
+		now, org.TLSRoots = now.Add(step.after), []byte(step.roots)
+		id, err := n.Admin(t.Context(), "trade", org)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id.MspID() != "BankaMSP" || reads != step.reads {
+			t.Errorf("%s: %s, %d reads, want %d", step.name, id.MspID(), reads, step.reads)
+		}
+	}
+}

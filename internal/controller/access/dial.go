@@ -93,6 +93,11 @@ func (n *Nodes) sweep(now time.Time) {
 			delete(n.certs, key)
 		}
 	}
+	for key, s := range n.signers {
+		if !now.Before(s.until) {
+			delete(n.signers, key)
+		}
+	}
 	for key, p := range n.admins {
 		if now.Sub(p.used) > keepTime || !now.Before(p.until) {
 			p.api.Close()

@@ -13,7 +13,7 @@ import (
 
 // The bounds of the pauses.
 const (
-	shortest = 300 * time.Millisecond
+	shortest = 150 * time.Millisecond
 	longest  = 10 * time.Second
 	// Rest is the beat of an object that is as it should be.
 	Rest = 25 * time.Second

@@ -183,6 +183,9 @@ func podReady(p *corev1.Pod) bool {
 	return false
 }
 
+// imageRemedy is for images that cannot be had.
+const imageRemedy = "check the image's name, that the cluster reaches the registry, and imagePullSecrets"
+
 // checkPod says what keeps one pod from being ready.
 func (d *doctor) checkPod(ctx context.Context, check string, p *corev1.Pod) {
 	t := troubleOf(p)
@@ -191,9 +194,13 @@ func (d *doctor) checkPod(ctx context.Context, check string, p *corev1.Pod) {
 		d.warn(check, "wait until its successor is there", "pod %s is ending", p.Name)
 	case t == nil:
 		cause := d.eventOf(ctx, p.Namespace, "Pod", p.Name)
+		if strings.Contains(cause, "pull image") {
+			d.problem(check, imageRemedy, "pod %s: %s", p.Name, cause)
+			return
+		}
 		d.problem(check, "wait, or look at its log: kubectl -n "+p.Namespace+" logs "+p.Name, "pod %s is not ready yet: %s", p.Name, dash(cause))
 	case t.image():
-		d.problem(check, "check the image's name, that the cluster reaches the registry, and imagePullSecrets", "%s", t)
+		d.problem(check, imageRemedy, "%s", t)
 	case t.crashed():
 		d.problem(check, "kubectl -n "+p.Namespace+" logs --previous "+p.Name, "%s; its last words: %s", t, dash(d.lastWords(ctx, p, t.container)))
 	case t.reason == corev1.PodReasonUnschedulable:

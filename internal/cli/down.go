@@ -103,5 +103,26 @@ func (a *app) downNetwork(ctx context.Context, cl *cluster, f *upFlags) error {
 	if n.Annotations[annotationMadeBy] == "" {
 		return fmt.Errorf("network %q was not made by 'up': nothing was deleted", demoNetwork)
 	}
+	if err := cl.deleteUsers(ctx, demoNetwork); err != nil {
+		return err
+	}
 	return a.deleteNetwork(ctx, &deleteFlags{purge: demoNetwork, wait: true, timeout: f.timeout}, demoNetwork)
+}
+
+// deleteUsers deletes the network's users in namespaces of clients: the namespace of the network goes, theirs stay.
+func (c *cluster) deleteUsers(ctx context.Context, network string) error {
+	var list v1alpha1.IdentityList
+	if err := c.List(ctx, &list); err != nil {
+		return fmt.Errorf("list identities: %w", err)
+	}
+	for i := range list.Items {
+		id := &list.Items[i]
+		if identityNetwork(id) != network || id.Namespace == network {
+			continue
+		}
+		if err := c.Delete(ctx, id); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete identity %s/%s: %w", id.Namespace, id.Name, err)
+		}
+	}
+	return nil
 }

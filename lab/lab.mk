@@ -13,7 +13,3 @@ $(LAB_PROGRAMS) &: $(LAB_SOURCES)
 	cd lab && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w $(LAB_VERSION)' \
 		-o $(CURDIR)/out/bin/ ./kube ./coredns ./pause ./testbox
 	touch $(LAB_PROGRAMS)
-
-# The lab's tests run Kubernetes; and the lab's processes, which are killed, note their coverage by themselves.
-test: export HEDDLE_LAB_TEST := 1
-test: export HEDDLE_COVERDIR := $(CURDIR)/out/cover/data

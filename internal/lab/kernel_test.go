@@ -474,7 +474,7 @@ func TestThreadsStayHome(t *testing.T) {
 		})
 	}
 	all.Wait()
-	eventually(t, 10*time.Second, "all threads at home", func() error {
+	eventually(t, 30*time.Second, "all threads at home", func() error {
 		links, err := filepath.Glob("/proc/self/task/*/ns/net")
 		if err != nil {
 			return err

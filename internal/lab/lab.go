@@ -42,7 +42,7 @@ var ErrNoLab = errors.New("no such lab")
 var ErrDown = errors.New("the lab is not running")
 
 // stopTime bounds the wait for processes and control groups to go.
-const stopTime = 20 * time.Second
+const stopTime = time.Minute
 
 // BaseDir is the folder of all labs: HEDDLE_LAB_DIR, else heddle/lab in the
 // user's state folder.

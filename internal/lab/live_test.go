@@ -53,6 +53,9 @@ func bringUp(t *testing.T, o Options) *live {
 	t.Helper()
 	start := time.Now()
 	l, err := Up(t.Context(), o, func(line string) { t.Log(line) })
+	if errors.Is(err, ErrNeeds) {
+		t.Skipf("skipped: %v", err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -393,20 +396,29 @@ func (l *live) testDial() {
 	}
 }
 
-// pids maps every process of the lab's nodes to its number.
+// pids maps every process of the lab's nodes to its number, once all run.
 func (l *live) pids() map[string]int {
 	l.Helper()
-	status, err := l.lab.Status(l.Context())
-	if err != nil {
-		l.Fatal(err)
-	}
-	out := map[string]int{}
-	for _, n := range status.Nodes {
-		out[n.Name] = n.PID
-		for _, d := range n.Daemons {
-			out[n.Name+" "+d.Name] = d.PID
+	var out map[string]int
+	eventually(l.T, time.Minute, "all processes", func() error {
+		status, err := l.lab.Status(l.Context())
+		if err != nil {
+			return err
 		}
-	}
+		out = map[string]int{}
+		for _, n := range status.Nodes {
+			out[n.Name] = n.PID
+			for _, d := range n.Daemons {
+				out[n.Name+" "+d.Name] = d.PID
+			}
+		}
+		for name, pid := range out {
+			if pid == 0 {
+				return fmt.Errorf("%s does not run", name)
+			}
+		}
+		return nil
+	})
 	return out
 }
 
@@ -474,7 +486,7 @@ func (l *live) testDeadSupervisor() {
 	}
 	eventually(l.T, time.Minute, "end of all nodes", func() error {
 		for _, n := range control.Nodes {
-			if unix.Kill(n.PID, 0) == nil {
+			if !dying(n.PID) {
 				return fmt.Errorf("%s lives", n.Name)
 			}
 		}
@@ -579,7 +591,10 @@ func TestKills(t *testing.T) {
 	t.Setenv("HEDDLE_LAB_DIR", t.TempDir())
 	// Another lab, which must not notice anything.
 	other := bringUp(t, upOptions(t, "other", 1, 1))
-	before := other.pids()
+	before, err := other.lab.control(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	victim, err := planFor(upOptions(t, "victim", 1, 1))
 	if err != nil {
 		t.Fatal(err)
@@ -617,9 +632,14 @@ func TestKills(t *testing.T) {
 			})
 		}
 	}
-	if diff := cmp.Diff(before, other.pids()); diff != "" {
+	after, err := other.lab.control(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("the other lab changed: %s", diff)
 	}
+	other.must("", "get", "--raw", "/readyz")
 }
 
 func startUp(t *testing.T) *exec.Cmd {

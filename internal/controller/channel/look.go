@@ -83,12 +83,14 @@ func (r *Reconciler) lookOrganizations(ctx context.Context, w *world) error {
 	return nil
 }
 
-// consentersOf are the orderers that the spec asks for; one that is being deleted is not among them.
+// consentersOf are the orderers that the spec asks for. Unless they are named, one that is being deleted is not among
+// them; one that is named stays until it is named no more, and its deletion waits for that.
 func consentersOf(ch *v1alpha1.Channel, roster *access.Roster) []string {
 	var out []string
 	for i := range roster.Orderers {
 		o := &roster.Orderers[i]
-		if o.DeletionTimestamp.IsZero() && (len(ch.Spec.Consenters) == 0 || slices.Contains(ch.Spec.Consenters, o.Name)) {
+		byDefault := len(ch.Spec.Consenters) == 0 && o.DeletionTimestamp.IsZero()
+		if byDefault || slices.Contains(ch.Spec.Consenters, o.Name) {
 			out = append(out, o.Name)
 		}
 	}

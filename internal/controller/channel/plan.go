@@ -97,6 +97,9 @@ func (w *world) next() (*update, error) {
 	if w.ledger == nil || len(w.verdict.ours) == 0 {
 		return nil, nil //nolint:nilnil // nothing to do is an answer
 	}
+	if err := w.named(); err != nil {
+		return nil, err
+	}
 	var plain []string
 	for _, key := range w.verdict.ours {
 		if !strings.HasPrefix(key, prefixConsenter) {
@@ -107,6 +110,21 @@ func (w *world) next() (*update, error) {
 		return w.settingsUpdate(plain)
 	}
 	return w.consenterUpdate()
+}
+
+// named refuses to take anybody out for a name that is written wrong or made later.
+func (w *world) named() error {
+	for _, name := range w.channel.Spec.Organizations {
+		if w.roster.Organization(name) == nil {
+			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Organization %q, which spec.organizations names", name)
+		}
+	}
+	for _, name := range w.channel.Spec.Consenters {
+		if !slices.ContainsFunc(w.roster.Orderers, func(o v1alpha1.Orderer) bool { return o.Name == name }) {
+			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Orderer %q, which spec.consenters names", name)
+		}
+	}
+	return nil
 }
 
 func (w *world) settingsUpdate(keys []string) (*update, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
@@ -196,6 +197,67 @@ func TestForeignConsenterStays(t *testing.T) {
 	}
 	if len(u.target.Consenters) != 5 || !slices.ContainsFunc(u.target.Consenters, func(c channelconfig.Consenter) bool { return c.Host == foreign.Host }) {
 		t.Errorf("consenters %v", u.target.Consenters)
+	}
+}
+
+// TestNamesThatAreNotThere: a name written wrong must not cost the one that it stood for.
+func TestNamesThatAreNotThere(t *testing.T) {
+	w := scene(channelconfig.Raft, 3, 2, "aaa")
+	w.channel.Spec.Consenters = []string{"orderer0-ord", "orderer1-ord", "ordrer2-ord"}
+	_, err := w.next()
+	if i, ok := kube.AsIntent(err); !ok || !strings.Contains(i.Message, "ordrer2-ord") {
+		t.Errorf("consenters: %v", err)
+	}
+	w.channel.Spec.Consenters, w.channel.Spec.Organizations = nil, []string{"bankx"}
+	_, err = w.next()
+	if i, ok := kube.AsIntent(err); !ok || !strings.Contains(i.Message, "bankx") {
+		t.Errorf("organizations: %v", err)
+	}
+}
+
+func TestConsentersOf(t *testing.T) {
+	w := scene(channelconfig.Raft, 3, 3, "aaa")
+	w.roster.Orderers[1].DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	if diff := cmp.Diff([]string{"orderer0-ord", "orderer2-ord"}, consentersOf(w.channel, w.roster)); diff != "" {
+		t.Errorf("by default: %s", diff)
+	}
+	w.channel.Spec.Consenters = []string{"orderer0-ord", "orderer1-ord"}
+	if diff := cmp.Diff([]string{"orderer0-ord", "orderer1-ord"}, consentersOf(w.channel, w.roster)); diff != "" {
+		t.Errorf("named: %s", diff)
+	}
+}
+
+// TestCheck refuses wishes in the words of the spec.
+func TestCheck(t *testing.T) {
+	good := func(w *world) channelconfig.Channel {
+		w.consenters = []string{"orderer0-ord"}
+		return channelconfig.Channel{ID: "demo", Consensus: w.ledger.Channel.Consensus, Consenters: consenters(4)}.WithDefaults(channelconfig.LAN)
+	}
+	for name, c := range map[string]struct {
+		change func(*world, *channelconfig.Channel)
+		reason string
+		part   string
+	}{
+		"BFT with 3": {func(_ *world, c *channelconfig.Channel) {
+			c.Consensus, c.Consenters = channelconfig.BFT, c.Consenters[:3]
+		}, v1alpha1.ReasonUnsafeChange, "at least 4"},
+		"nobody left": {func(_ *world, c *channelconfig.Channel) { c.Consenters = nil }, v1alpha1.ReasonUnsafeChange, "no consenter left"},
+		"old nodes": {func(w *world, c *channelconfig.Channel) {
+			w.roster.Orderers[0].Spec.Version, c.Capabilities.Channel = "2.5.16", "V3_0"
+		}, v1alpha1.ReasonInvalidSpec, "orderer0-ord runs 2.5.16"},
+		"a policy that cannot be read": {func(_ *world, c *channelconfig.Channel) {
+			c.Policies.Application["Endorsement"] = channelconfig.Policy{Type: channelconfig.Signature, Rule: "AND("}
+		}, v1alpha1.ReasonInvalidSpec, "cannot be used"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := scene(channelconfig.Raft, 4, 4, "aaaa")
+			channel := good(w)
+			c.change(w, &channel)
+			i, ok := kube.AsIntent(w.check(channel))
+			if !ok || !i.Stalled || i.Reason != c.reason || !strings.Contains(i.Message, c.part) {
+				t.Errorf("got %+v, want %s with %q", i, c.reason, c.part)
+			}
+		})
 	}
 }
 

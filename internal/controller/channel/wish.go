@@ -54,11 +54,30 @@ func (w *world) check(c channelconfig.Channel) error {
 	if len(c.Consenters) == 0 {
 		return kube.Stalled(v1alpha1.ReasonUnsafeChange, "The channel would have no consenter left: add an Orderer, or name one in spec.consenters")
 	}
+	if node, version := w.oldest(); c.Capabilities.Channel == "V3_0" && strings.HasPrefix(version, "2.") {
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec,
+			"capabilities.channel V3_0 (which BFT needs) is for Fabric 3.1 and %s runs %s: set its version to 3.1.x, or capabilities.channel to V2_0", node, version)
+	}
 	if err := c.Validate(); err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The channel's settings cannot be used: %s", first)
 	}
 	return nil
+}
+
+// oldest is the node of the channel with the oldest version of Fabric.
+func (w *world) oldest() (node, version string) {
+	for _, o := range w.roster.Orderers {
+		if slices.Contains(w.consenters, o.Name) && (version == "" || o.Spec.Version < version) {
+			node, version = o.Name, o.Spec.Version
+		}
+	}
+	for _, p := range w.roster.Peers {
+		if slices.Contains(w.members, p.Spec.Organization) && (version == "" || p.Spec.Version < version) {
+			node, version = p.Name, p.Spec.Version
+		}
+	}
+	return node, version
 }
 
 func consensusOf(c v1alpha1.Consensus) channelconfig.Consensus {

@@ -39,11 +39,12 @@ type Target struct {
 	Channel, Chaincode string
 }
 
-// The client's time-outs: the same for every bench and baseline. A call that takes longer counts as failed.
+// The client's time-outs: the same for every bench and baseline. A call that takes longer counts as failed. They are
+// set for each call, since the gateway's own do not hold for calls with a context, and a transaction that died with
+// its orderer would be waited for without end.
 const (
-	endorseTimeout  = 10 * time.Second
-	submitTimeout   = 10 * time.Second
-	commitTimeout   = 30 * time.Second
+	submitTimeout   = 20 * time.Second
+	commitTimeout   = 15 * time.Second
 	evaluateTimeout = 5 * time.Second
 	// Reconnecting goes on at a steady pace, so that a client does not sleep when its peer is back.
 	reconnectPause = 250 * time.Millisecond
@@ -83,9 +84,7 @@ func Connect(target Target, user User) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to peer %q: %w", target.Name, err)
 	}
-	gw, err := client.Connect(id, client.WithSign(sign), client.WithHash(hash.SHA256), client.WithClientConnection(conn),
-		client.WithEndorseTimeout(endorseTimeout), client.WithSubmitTimeout(submitTimeout),
-		client.WithCommitStatusTimeout(commitTimeout), client.WithEvaluateTimeout(evaluateTimeout))
+	gw, err := client.Connect(id, client.WithSign(sign), client.WithHash(hash.SHA256), client.WithClientConnection(conn))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to gateway of %q: %w", target.Name, err), conn.Close())
 	}
@@ -131,11 +130,15 @@ type Receipt struct {
 // Submit sends one transaction and waits until the client's peer has committed it. An error says nothing about the
 // ledger: the transaction may still be committed.
 func (c *Client) Submit(ctx context.Context, function string, args ...string) (Receipt, error) {
-	result, commit, err := c.contract.SubmitAsyncWithContext(ctx, function, client.WithArguments(args...))
+	sending, cancel := context.WithTimeout(ctx, submitTimeout)
+	defer cancel()
+	result, commit, err := c.contract.SubmitAsyncWithContext(sending, function, client.WithArguments(args...))
 	if err != nil {
 		return Receipt{}, fmt.Errorf("submit %s at %q: %w", function, c.target.Name, err)
 	}
-	status, err := commit.StatusWithContext(ctx)
+	waiting, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	status, err := commit.StatusWithContext(waiting)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("learn fate of transaction %s at %q: %w", commit.TransactionID(), c.target.Name, err)
 	}
@@ -147,6 +150,8 @@ func (c *Client) Submit(ctx context.Context, function string, args ...string) (R
 
 // Evaluate asks the contract without changing the ledger.
 func (c *Client) Evaluate(ctx context.Context, function string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, evaluateTimeout)
+	defer cancel()
 	result, err := c.contract.EvaluateWithContext(ctx, function, client.WithArguments(args...))
 	if err != nil {
 		return nil, fmt.Errorf("evaluate %s at %q: %w", function, c.target.Name, err)

@@ -69,6 +69,8 @@ func (c *Client) query(ctx context.Context, chaincode, function string, args ...
 	if signed.Signature, err = c.sign(hash.SHA256(signed.GetProposalBytes())); err != nil {
 		return nil, fmt.Errorf("sign proposal %s.%s: %w", chaincode, function, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, evaluateTimeout)
+	defer cancel()
 	response, err := peer.NewEndorserClient(c.conn).ProcessProposal(ctx, signed)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s.%s at %q: %w", chaincode, function, c.target.Name, err)

@@ -27,7 +27,7 @@ func TestDrain(t *testing.T) {
 	t.Cleanup(func() { shared.note(t, time.Since(began)) })
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 15*time.Minute, errors.New("the test's 15 minutes are over"))
 	t.Cleanup(cancel)
-	c, err := harness.Open(ctx, harness.Options{Name: labName + "-drain", Nodes: 2, Progress: progress})
+	c, err := harness.Open(ctx, harness.Options{Name: labName() + "-drain", Nodes: 2, Progress: progress})
 	if errors.Is(err, harness.ErrUnavailable) {
 		t.Skipf("skipped, not passed: %v", err)
 	}

@@ -20,7 +20,8 @@ const (
 	runEnv = "HEDDLE_E2E_RUN"
 	// keepEnv, when set, leaves the lab up after the suite, for a look at it and for a faster next run.
 	keepEnv = "HEDDLE_E2E_KEEP"
-	labName = "e2e"
+	// labEnv names the suite's lab; two runs on one machine must not share one.
+	labEnv = "HEDDLE_E2E_LAB"
 	// upTime bounds the wait for lab, images and operator.
 	upTime = 5 * time.Minute
 )
@@ -57,6 +58,13 @@ func TestMain(m *testing.M) {
 		code = max(code, 1)
 	}
 	os.Exit(code)
+}
+
+func labName() string {
+	if name := os.Getenv(labEnv); name != "" {
+		return name
+	}
+	return "e2e"
 }
 
 func (s *suite) close() error {
@@ -98,7 +106,7 @@ func start(t *testing.T, limit time.Duration) (context.Context, *harness.Cluster
 	shared.open.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), upTime)
 		defer cancel()
-		shared.cluster, shared.err = harness.Open(ctx, harness.Options{Name: labName, Progress: progress})
+		shared.cluster, shared.err = harness.Open(ctx, harness.Options{Name: labName(), Progress: progress})
 	})
 	if errors.Is(shared.err, harness.ErrUnavailable) {
 		t.Skipf("skipped, not passed: %v", shared.err)

@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,7 +21,6 @@ import (
 	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/fabric/gateway"
 	"heddle.dev/heddle/internal/fabric/identity"
-	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
@@ -66,7 +66,7 @@ func TestLifeOfAContract(t *testing.T) {
 	n.AddOrderer("orderer0-ord", "ord")
 	n.AddPeer("peer0-banka", "banka")
 	n.AddPeer("peer0-bankb", "bankb")
-	available(t, env, n, cc)
+	applied(t, env, n, cc)
 	committed(t, env, cc, 1, "1.0")
 	t.Logf("committed after %s", time.Since(begun))
 	n.RunContract("asset", program, cc.Status.PackageID)
@@ -117,33 +117,38 @@ func TestLifeOfAContract(t *testing.T) {
 	})
 }
 
-// available plays the part of the Deployment controller.
-func available(t *testing.T, env *controllertest.Env, n *podless.Namespace, cc *v1alpha1.Chaincode) {
+// applied looks at the objects that run the contract. Whether a pod comes of them is up to the API server's cluster.
+func applied(t *testing.T, env *controllertest.Env, n *podless.Namespace, cc *v1alpha1.Chaincode) {
 	t.Helper()
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: n.Name, Name: specs.ChaincodeName(cc.Name)}}
+	at := metav1.ObjectMeta{Namespace: n.Name, Name: specs.ChaincodeName(cc.Name)}
+	d := &appsv1.Deployment{ObjectMeta: at}
 	env.Eventually(t, "the contract's Deployment is there", func(ctx context.Context) error {
-		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
-			return err
-		}
-		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
-		return env.Client.Status().Update(ctx, d)
+		return env.Client.Get(ctx, client.ObjectKeyFromObject(d), d)
 	})
 	if got := d.Spec.Template.Spec.Containers[0].Image; got != cc.Spec.Image {
 		t.Errorf("image %q", got)
 	}
-	s := &corev1.Service{ObjectMeta: d.ObjectMeta}
-	s.ResourceVersion = ""
-	env.Get(t, s)
+	env.Get(t, &corev1.Service{ObjectMeta: at})
 }
 
+// committed waits until the contract stands on the channel and is approved by all: then only its pod is waited for.
 func committed(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, sequence int64, version string) {
 	t.Helper()
 	env.Eventually(t, "the contract is committed", func(ctx context.Context) error {
 		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(cc), cc); err != nil {
 			return err
 		}
-		if !kube.IsReady(cc) {
-			return fmt.Errorf("not ready: %s", kube.ReadyMessage(cc))
+		c := meta.FindStatusCondition(cc.Status.Conditions, v1alpha1.ConditionReady)
+		if c == nil || c.ObservedGeneration != cc.Generation || c.Status != metav1.ConditionTrue && c.Reason != v1alpha1.ReasonWaitingForPod {
+			return fmt.Errorf("ready: %+v", c)
+		}
+		for _, o := range cc.Status.Organizations {
+			if o.Approval != v1alpha1.ApprovalApproved {
+				return fmt.Errorf("%+v", o)
+			}
+		}
+		if cc.Status.Sequence == nil {
+			return errors.New("no sequence")
 		}
 		return nil
 	})

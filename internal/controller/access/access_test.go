@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -233,5 +234,80 @@ func TestAdminIsKept(t *testing.T) {
 		if id.MspID() != "BankaMSP" || reads != step.reads {
 			t.Errorf("%s: %s, %d reads, want %d", step.name, id.MspID(), reads, step.reads)
 		}
+	}
+}
+
+func TestReading(t *testing.T) {
+	ca := issuer(t, "tls")
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := ca.IssueTLS(pki.TLSRequest{CommonName: "n", Public: key.Public(), Lifetime: time.Hour, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, chain := pki.EncodeCerts(leaf), pki.EncodeCerts(leaf, ca.Cert)
+	root := string(pki.EncodeCerts(ca.Cert))
+	at := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "trade", Name: name} }
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(
+		&corev1.ConfigMap{ObjectMeta: at(specs.MSPConfigMap("banka")), Data: map[string]string{
+			specs.KeyMSPID: "BankaMSP", specs.KeyCACerts: root, specs.KeyTLSCACerts: root, specs.KeyTLSRoots: root,
+		}},
+		&corev1.Secret{ObjectMeta: at("peer0-banka"), Data: map[string][]byte{specs.KeyCert: one, specs.KeyNodeTLSCert: chain}},
+		&corev1.Secret{ObjectMeta: at("broken"), Data: map[string][]byte{specs.KeyCert: one}},
+		&v1alpha1.Organization{ObjectMeta: at("banka")},
+		&v1alpha1.Peer{ObjectMeta: at("peer1-banka"), Spec: v1alpha1.PeerSpec{Organization: "banka"}},
+		&v1alpha1.Peer{ObjectMeta: at("peer0-banka"), Spec: v1alpha1.PeerSpec{Organization: "banka"}},
+		&v1alpha1.Orderer{ObjectMeta: at("orderer0-ord"), Spec: v1alpha1.OrdererSpec{Organization: "ord"}},
+		&v1alpha1.Peer{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "peer9-banka"}, Spec: v1alpha1.PeerSpec{Organization: "banka"}},
+	).Build()
+	n := New(Options{Reader: reader, Now: func() time.Time { return now }})
+	defer n.Close()
+
+	org, err := n.Organization(t.Context(), "trade", "banka")
+	if err != nil || org.MSPID != "BankaMSP" {
+		t.Fatalf("organisation: %+v, %v", org, err)
+	}
+	if _, err := n.Organization(t.Context(), "trade", "bankb"); !errors.Is(err, ErrMissing) {
+		t.Errorf("an organisation without material: %v", err)
+	}
+	certs, err := n.NodeCertificates(t.Context(), "trade", "peer0-banka")
+	if err != nil || string(certs.TLS) != string(one) || string(certs.Enrolment) != string(one) {
+		t.Errorf("certificates: leaves alone are wanted; %v", err)
+	}
+	if _, err := n.NodeCertificates(t.Context(), "trade", "peer9-banka"); !errors.Is(err, ErrMissing) {
+		t.Errorf("a node without a Secret: %v", err)
+	}
+	if _, err := n.NodeCertificates(t.Context(), "trade", "broken"); err == nil || errors.Is(err, ErrMissing) {
+		t.Errorf("a broken Secret: %v", err)
+	}
+	r, err := LoadRoster(t.Context(), reader, "trade")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := r.PeersOf("banka")
+	if len(peers) != 2 || peers[0].Name != "peer0-banka" || len(r.Orderers) != 1 || r.Organization("banka") == nil || r.Organization("nobody") != nil {
+		t.Errorf("roster: %+v", r)
+	}
+
+	first, err := n.Conn("peer0-banka.trade:7051", org.TLSRoots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := n.Conn("peer0-banka.trade:7051", org.TLSRoots); err != nil || again != first {
+		t.Errorf("a second connection to one node: %v", err)
+	}
+	now = now.Add(keepTime + time.Second)
+	if later, err := n.Conn("peer0-banka.trade:7051", org.TLSRoots); err != nil || later == first {
+		t.Errorf("a connection that nobody used is still there: %v", err)
+	}
+	if _, err := n.Conn("peer0-banka.trade:7051", []byte("nonsense")); err == nil {
+		t.Error("a connection without roots")
 	}
 }

@@ -54,7 +54,7 @@ func scriptParams(t *testing.T, s *server, dir string) testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("HEDDLE_LAB_DIR", e.WorkDir+"/labs")
-			e.Setenv("KUBECONFIG", s.kubeconfig)
+			e.Setenv("KUBECONFIG", s.api.Kubeconfig)
 			e.Setenv("NET", "cli-"+strings.ToLower(rand.Text()[:8]))
 			return nil
 		},
@@ -69,7 +69,7 @@ func TestInstallScripts(t *testing.T) {
 func TestClusterScripts(t *testing.T) {
 	s := apiServer(t)
 	code := cli.Run(t.Context(), cli.Options{
-		Program: "heddle", Args: []string{"install", "--wait=false", "--kubeconfig", s.kubeconfig}, In: strings.NewReader(""), Out: io.Discard, Err: os.Stderr,
+		Program: "heddle", Args: []string{"install", "--wait=false", "--kubeconfig", s.api.Kubeconfig}, In: strings.NewReader(""), Out: io.Discard, Err: os.Stderr,
 	})
 	if code != cli.ExitOK {
 		t.Fatalf("install ended with %d", code)

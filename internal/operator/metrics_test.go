@@ -74,9 +74,7 @@ func gather(t *testing.T, c prometheus.Collector) []string {
 		for _, m := range f.GetMetric() {
 			line := f.GetName()
 			for _, l := range m.GetLabel() {
-				if l.GetName() == "namespace" || l.GetName() == "kind" || l.GetName() == "certificate" || l.GetName() == "channel" || l.GetName() == "name" || l.GetName() == "node" {
-					line += " " + l.GetValue()
-				}
+				line += " " + l.GetValue()
 			}
 			out = append(out, fmt.Sprintf("%s %.1f", line, m.GetGauge().GetValue()))
 		}

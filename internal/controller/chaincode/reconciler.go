@@ -18,7 +18,12 @@ import (
 	"heddle.dev/heddle/internal/kube"
 )
 
-const fieldOwner = "heddle-chaincode"
+const (
+	fieldOwner = "heddle-chaincode"
+	// rest is how often a contract that is as it should be is looked at without a reason: what can change it is watched,
+	// but for a peer that loses its packages.
+	rest = time.Minute
+)
 
 // Options are what the controller works with.
 type Options struct {
@@ -51,7 +56,7 @@ func New(opts Options) *Reconciler {
 		opts:    opts,
 		rounds:  &kube.Rounds{Client: opts.Client, Recorder: opts.Recorder},
 		applier: &kube.Applier{Client: opts.Client, Reader: opts.Reader, FieldOwner: fieldOwner},
-		pace:    pace.Pace{Now: opts.Now},
+		pace:    pace.Pace{Now: opts.Now, Rest: rest},
 	}
 }
 

@@ -31,8 +31,8 @@ func (r *Reconciler) compare(_ context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	w.wish = wish
-	w.verdict = compare(flatten(wish), flatten(w.ledger.Channel), w.memory)
+	w.wish, w.flatWish, w.flatLedger = wish, flatten(wish), flatten(w.ledger.Channel)
+	w.verdict = compare(w.flatWish, w.flatLedger, w.memory)
 	return nil
 }
 
@@ -95,6 +95,7 @@ func (r *Reconciler) joinOne(ctx context.Context, w *world, n *node) error {
 
 // leave takes the channel off orderers that were removed from it.
 func (r *Reconciler) leave(ctx context.Context, w *world) error {
+	r.noteRemoved(w)
 	leaves := w.leaves()
 	if len(leaves) == 0 {
 		return nil
@@ -119,12 +120,29 @@ func (r *Reconciler) leave(ctx context.Context, w *world) error {
 	return nil
 }
 
+// noteRemoved notes since when orderers do not belong to the channel any more.
+func (r *Reconciler) noteRemoved(w *world) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range w.nodes {
+		key := removedKey{channel: w.channel.UID, orderer: n.name}
+		if !w.removed(n) {
+			delete(r.removed, key)
+			continue
+		}
+		if _, ok := r.removed[key]; !ok {
+			r.removed[key] = w.now
+		}
+		n.removedAt = r.removed[key]
+	}
+}
+
 // remember writes down what has been carried out, and what the user accepts.
 func (r *Reconciler) remember(ctx context.Context, w *world) error {
 	if w.ledger == nil {
 		return nil
 	}
-	wish, ledger := flatten(w.wish), flatten(w.ledger.Channel)
+	wish, ledger := w.flatWish, w.flatLedger
 	next := w.memory.learn(wish, ledger, w.verdict, w.channel.Generation)
 	_, adopting := w.channel.Annotations[v1alpha1.AnnotationAdopt]
 	if adopting {
@@ -307,7 +325,7 @@ func (w *world) conclude() error {
 // everybodyOut waits for orderers that were removed and have to leave.
 func (w *world) everybodyOut() error {
 	for _, n := range w.nodes {
-		if w.departing(n) || w.removed(n) && n.relation != admin.Consenter {
+		if w.departing(n) || w.removed(n) {
 			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to leave the channel", n.name)
 		}
 	}

@@ -62,12 +62,19 @@ func newChannel(n *podless.Namespace, consensus v1alpha1.Consensus) *v1alpha1.Ch
 // ready waits until a channel is Ready and check is content.
 func ready(t *testing.T, env *controllertest.Env, ch *v1alpha1.Channel, what string, check func() error) {
 	t.Helper()
+	last := ""
+	defer func() {
+		if t.Failed() {
+			t.Logf("last: %s; %+v", last, ch.Status.Nodes)
+		}
+	}()
 	env.Eventually(t, what, func(ctx context.Context) error {
 		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(ch), ch); err != nil {
 			return err
 		}
 		if !kube.IsReady(ch) {
-			return fmt.Errorf("not ready: %s", kube.ReadyMessage(ch))
+			last = kube.ReadyMessage(ch)
+			return fmt.Errorf("not ready: %s", last)
 		}
 		if check == nil {
 			return nil

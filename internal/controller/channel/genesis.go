@@ -25,10 +25,10 @@ import (
 // channel was born before and its ConfigMap is lost, the block comes back from a node.
 func (r *Reconciler) ensureGenesis(ctx context.Context, w *world) error {
 	if w.genesis != nil {
-		if err := w.isOurs(); err != nil {
-			return err
+		if kube.IsReady(w.channel) {
+			return nil
 		}
-		return nil
+		return w.isOurs()
 	}
 	if w.channel.Status.GenesisHash != "" {
 		return r.recoverGenesis(ctx, w)

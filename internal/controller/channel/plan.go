@@ -63,12 +63,13 @@ func (w *world) removed(n *node) bool {
 }
 
 // leaves are removed orderers that can be taken out of the channel now. One that has not noticed yet that it orders no
-// more is given the time: taking the channel off it in that moment can hang it. And the peers have to know that it
-// orders no more, else they hand it transactions for a channel that it does not have.
+// more is given some seconds: taking the channel off it in that moment can hang it. (It may never notice: nobody tells a
+// consenter that missed its own removal, and it asks itself after ten minutes.) And the peers have to know that it orders
+// no more, else they hand it transactions for a channel that it does not have.
 func (w *world) leaves() []*node {
 	var out []*node
 	for _, n := range w.nodes {
-		if w.removed(n) && n.relation != admin.Consenter && w.peersKnow() {
+		if w.removed(n) && (n.relation != admin.Consenter || w.now.Sub(n.removedAt) > notice) && w.peersKnow() {
 			out = append(out, n)
 		}
 	}
@@ -87,6 +88,9 @@ func (w *world) peersKnow() bool {
 func (w *world) departing(n *node) bool {
 	return n.deleting && w.removed(n) && w.now.Sub(n.deletedAt) < departure
 }
+
+// notice is how long a removed orderer is given to find that out by itself.
+const notice = 5 * time.Second
 
 // departure is how long an orderer that is being deleted is given to leave its channels.
 const departure = 20 * time.Second

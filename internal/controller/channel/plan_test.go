@@ -302,9 +302,14 @@ func TestJoinsAndLeaves(t *testing.T) {
 	if got := w.leaves(); len(got) != 1 || got[0].name != "orderer4-ord" {
 		t.Errorf("leaves: %v", got)
 	}
-	w.nodes[4].relation = admin.Consenter
+	w.now = time.Now()
+	w.nodes[4].relation, w.nodes[4].removedAt = admin.Consenter, w.now.Add(-time.Second)
 	if got := w.leaves(); len(got) != 0 {
 		t.Errorf("leaves before it noticed: %v", got)
+	}
+	w.nodes[4].removedAt = w.now.Add(-time.Minute)
+	if got := w.leaves(); len(got) != 1 {
+		t.Errorf("leaves when it never noticed: %v", got)
 	}
 	w.nodes[3].seen = true
 	if got := w.joins(); len(got) != 0 {

@@ -48,6 +48,8 @@ type Reconciler struct {
 	mu      sync.Mutex
 	ledgers map[types.UID]*seenLedger
 	certs   map[types.UID]*seenCerts
+	// removed is since when orderers are part of a channel that they do not belong to.
+	removed map[removedKey]time.Time
 	pace    pace.Pace
 }
 
@@ -62,8 +64,15 @@ func New(opts Options) *Reconciler {
 		applier: &kube.Applier{Client: opts.Client, Reader: opts.Reader, FieldOwner: fieldOwner},
 		ledgers: map[types.UID]*seenLedger{},
 		certs:   map[types.UID]*seenCerts{},
+		removed: map[removedKey]time.Time{},
 		pace:    pace.Pace{Now: opts.Now},
 	}
+}
+
+// removedKey is an orderer of a channel.
+type removedKey struct {
+	channel types.UID
+	orderer string
 }
 
 // Reconcile runs one round for a Channel.

@@ -119,7 +119,7 @@ func (w *world) reportDivergence(ch *v1alpha1.Channel) {
 
 // divergence says in words what was changed elsewhere and what can be done.
 func (w *world) divergence() string {
-	wish, ledger := flatten(w.wish), flatten(w.ledger.Channel)
+	wish, ledger := w.flatWish, w.flatLedger
 	texts := make([]string, 0, len(w.verdict.theirs))
 	for _, key := range w.verdict.theirs {
 		texts = append(texts, words(key, ledger[key], wish[key]))

@@ -35,8 +35,10 @@ type world struct {
 	// block that ledger was read from.
 	block *cb.Block
 
-	wish    channelconfig.Channel
-	verdict verdict
+	wish channelconfig.Channel
+	// flatWish and flatLedger are wish and ledger as settings.
+	flatWish, flatLedger settings
+	verdict              verdict
 
 	nodes []*node
 }
@@ -47,6 +49,8 @@ type node struct {
 	orderer   bool
 	deleting  bool
 	deletedAt time.Time
+	// removedAt is when it was first seen to be part of the channel without belonging to it.
+	removedAt time.Time
 	// address by which it is known on the ledger.
 	address string
 

@@ -4,6 +4,7 @@
 package pace
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 type Pace struct {
 	// Now is the clock.
 	Now func() time.Time
+	// Rest is the beat of an object that is as it should be; the usual one if left out.
+	Rest time.Duration
 
 	mu   sync.Mutex
 	seen map[types.NamespacedName]beat
@@ -53,7 +56,7 @@ func (p *Pace) Next(key types.NamespacedName, res ctrl.Result, err error, finger
 		return res, err
 	}
 	if b.ready {
-		return ctrl.Result{RequeueAfter: Rest}, nil
+		return ctrl.Result{RequeueAfter: cmp.Or(p.Rest, Rest)}, nil
 	}
 	return ctrl.Result{RequeueAfter: min(max(now.Sub(b.moved)/8, shortest), longest)}, nil
 }

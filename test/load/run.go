@@ -36,7 +36,8 @@ type Ack struct {
 type Result struct {
 	Acks []Ack
 	// Failed counts transactions without an acknowledgement, by cause. They may or may not be on the ledger.
-	Failed  map[string]int
+	Failed map[string]int
+	// Elapsed is the time in which transactions were started; waiting for the last of them does not count.
 	Elapsed time.Duration
 }
 
@@ -47,6 +48,7 @@ type Run struct {
 	started time.Time
 
 	mu     sync.Mutex
+	ended  time.Time // when the last transaction was let start
 	acks   []Ack
 	failed map[string]int
 	woken  chan struct{}
@@ -65,6 +67,11 @@ func Start(ctx context.Context, clients []*Client, o Options) (*Run, error) {
 	}
 	r := &Run{stop: stop, done: make(chan struct{}), started: time.Now(), failed: map[string]int{}, woken: make(chan struct{})}
 	keys := feed(ctx, o.Rate)
+	context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ended = time.Now()
+	})
 	var workers sync.WaitGroup
 	for w := range o.InFlight {
 		workers.Go(func() {
@@ -179,7 +186,11 @@ func (r *Run) Wait() Result {
 	r.stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Result{Acks: slices.Clone(r.acks), Failed: maps.Clone(r.failed), Elapsed: time.Since(r.started)}
+	ended := r.ended
+	if ended.IsZero() {
+		ended = time.Now()
+	}
+	return Result{Acks: slices.Clone(r.acks), Failed: maps.Clone(r.failed), Elapsed: ended.Sub(r.started)}
 }
 
 // TPS is the number of acknowledged transactions a second.

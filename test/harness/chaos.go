@@ -144,8 +144,13 @@ func (c *Cluster) dialPod(ctx context.Context, network, node, address string) (n
 	return c.Site.DialContext(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, port))
 }
 
-// leaderMetrics say, by kind of ordering, whether an orderer leads a channel.
-var leaderMetrics = []string{"consensus_etcdraft_is_leader", "consensus_BFT_is_leader"}
+// claim is what an orderer says about who leads a channel.
+type claim struct {
+	orderer string
+	leads   bool
+	// leader is the number of the leader in this orderer's view, where the kind of ordering tells it.
+	leader float64
+}
 
 // Leader finds the orderer that leads a channel, waiting until there is exactly one.
 func (c *Cluster) Leader(ctx context.Context, network, channelID string) (string, error) {
@@ -155,15 +160,11 @@ func (c *Cluster) Leader(ctx context.Context, network, channelID string) (string
 		if err != nil {
 			return err
 		}
-		var leaders []string
+		var claims []claim
 		for _, o := range orderers {
-			for _, m := range leaderMetrics {
-				v, err := c.metricOf(ctx, network, o, m, fmt.Sprintf("channel=%q", channelID))
-				if err == nil && v == 1 {
-					leaders = append(leaders, o)
-				}
-			}
+			claims = append(claims, c.claim(ctx, network, o, channelID))
 		}
+		leaders := leadersOf(claims)
 		if len(leaders) != 1 {
 			return fmt.Errorf("find leader of channel %q: %d orderers say that they lead: %q", channelID, len(leaders), leaders)
 		}
@@ -171,6 +172,43 @@ func (c *Cluster) Leader(ctx context.Context, network, channelID string) (string
 		return nil
 	})
 	return leader, err
+}
+
+// claim asks an orderer; one that does not answer claims nothing.
+func (c *Cluster) claim(ctx context.Context, network, orderer, channelID string) claim {
+	label := fmt.Sprintf("channel=%q", channelID)
+	out := claim{orderer: orderer}
+	for _, m := range []string{"consensus_etcdraft_is_leader", "consensus_BFT_is_leader"} {
+		if v, err := c.metricOf(ctx, network, orderer, m, label); err == nil && v == 1 {
+			out.leads = true
+		}
+	}
+	if v, err := c.metricOf(ctx, network, orderer, "consensus_BFT_leader_id", label); err == nil {
+		out.leader = v
+	}
+	return out
+}
+
+// leadersOf lists the orderers that lead. One that was leader, was restarted and learned of the new view by copying
+// blocks goes on saying that it leads, but alone: only those count whose idea of the leader most orderers share.
+func leadersOf(claims []claim) []string {
+	votes := map[float64]int{}
+	for _, c := range claims {
+		votes[c.leader]++
+	}
+	most := 0.0
+	for leader, n := range votes {
+		if n > votes[most] {
+			most = leader
+		}
+	}
+	var out []string
+	for _, c := range claims {
+		if c.leads && c.leader == most {
+			out = append(out, c.orderer)
+		}
+	}
+	return out
 }
 
 func (c *Cluster) evictRound(ctx context.Context, node string) error {

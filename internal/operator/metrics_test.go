@@ -72,11 +72,11 @@ func gather(t *testing.T, c prometheus.Collector) []string {
 	var out []string
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			line := f.GetName()
+			words := []string{f.GetName()}
 			for _, l := range m.GetLabel() {
-				line += " " + l.GetValue()
+				words = append(words, l.GetValue())
 			}
-			out = append(out, fmt.Sprintf("%s %.1f", line, m.GetGauge().GetValue()))
+			out = append(out, fmt.Sprintf("%s %.1f", strings.Join(words, " "), m.GetGauge().GetValue()))
 		}
 	}
 	slices.Sort(out)

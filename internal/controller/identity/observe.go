@@ -128,7 +128,7 @@ func (r *Reconciler) look(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// alone refuses the younger of two Identities that mean the same user of an organisation.
+// alone refuses the later of two Identities that mean the same user of an organisation.
 func (r *Reconciler) alone(ctx context.Context, s *scope) error {
 	var all v1alpha1.IdentityList
 	if err := r.opts.Client.List(ctx, &all); err != nil {
@@ -141,14 +141,21 @@ func (r *Reconciler) alone(ctx context.Context, s *scope) error {
 			o.network = o.id.Namespace
 		}
 		same := o.id.UID != s.id.UID && o.network == s.network && o.id.Spec.Organization == s.id.Spec.Organization && o.enrollmentID() == s.enrollmentID()
-		mine, theirs := s.id.CreationTimestamp, o.id.CreationTimestamp
-		older := theirs.Before(&mine) || theirs.Equal(&mine) && o.id.UID < s.id.UID
-		if same && older {
+		if same && precedes(o.id, s.id) {
 			return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.enrollmentID: %q belongs to Identity %q in namespace %q: choose another in a new Identity",
 				s.enrollmentID(), o.id.Name, o.id.Namespace)
 		}
 	}
 	return nil
+}
+
+// precedes tells whether Identity a has the better right to a name than b: it has a certificate, or was made before.
+// Times are in whole seconds, so two of the same second are told apart by their UIDs.
+func precedes(a, b *v1alpha1.Identity) bool {
+	if issuedA, issuedB := a.Status.Certificate != nil, b.Status.Certificate != nil; issuedA != issuedB {
+		return issuedA
+	}
+	return a.CreationTimestamp.Before(&b.CreationTimestamp) || a.CreationTimestamp.Equal(&b.CreationTimestamp) && a.UID < b.UID
 }
 
 // predicates decide whether a certificate is issued anew.

@@ -10,10 +10,12 @@ import (
 	"sync"
 	"time"
 
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -165,7 +167,24 @@ func (a *Applier) intended(owner, obj client.Object) (*unstructured.Unstructured
 		unstructured.RemoveNestedField(u.Object, "metadata", f)
 	}
 	unstructured.RemoveNestedField(u.Object, "spec", "template", "metadata", "creationTimestamp")
-	return u, nil
+	return u, closeRules(u)
+}
+
+// closeRules says "no rules" where a NetworkPolicy has none. A list that is left out belongs to nobody in server-side
+// apply, and a rule that somebody adds to it would stay and open what the policy shuts.
+func closeRules(u *unstructured.Unstructured) error {
+	if u.GroupVersionKind().GroupKind() != (schema.GroupKind{Group: networkingv1.GroupName, Kind: "NetworkPolicy"}) {
+		return nil
+	}
+	for _, list := range []string{"ingress", "egress"} {
+		if _, has, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", list); has {
+			continue
+		}
+		if err := unstructured.SetNestedSlice(u.Object, []any{}, "spec", list); err != nil {
+			return fmt.Errorf("close NetworkPolicy %q: %w", u.GetName(), err)
+		}
+	}
+	return nil
 }
 
 // mayTake refuses objects that somebody else made.

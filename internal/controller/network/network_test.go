@@ -247,6 +247,7 @@ func TestDriftIsHealed(t *testing.T) {
 	np := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: specs.PolicyDefaultDeny}}
 	e.Get(t, np)
 	np.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
+	np.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{}} // lets everybody in
 	if err := e.Client.Update(t.Context(), np); err != nil {
 		t.Fatal(err)
 	}
@@ -254,8 +255,8 @@ func TestDriftIsHealed(t *testing.T) {
 		if err := e.Client.Get(ctx, client.ObjectKeyFromObject(np), np); err != nil {
 			return err
 		}
-		if len(np.Spec.PolicyTypes) != 2 {
-			return fmt.Errorf("policy types are %v", np.Spec.PolicyTypes)
+		if len(np.Spec.PolicyTypes) != 2 || len(np.Spec.Ingress) != 0 {
+			return fmt.Errorf("policy types are %v, ingress rules %v", np.Spec.PolicyTypes, np.Spec.Ingress)
 		}
 		return nil
 	})

@@ -45,7 +45,10 @@ func TestApplicationUser(t *testing.T) {
 	}
 	submitAsIdentity(ctx, t, c, s.Name)
 
-	if ok, log := runPod(ctx, t, c, enrolAndSubmit("users-strangers", s.Name, "stranger")); ok {
+	stranger := enrolAndSubmit("users-strangers", s.Name, "stranger")
+	patience := int64(30) // fabric-ca-client's own is minutes
+	stranger.Spec.ActiveDeadlineSeconds = &patience
+	if ok, log := runPod(ctx, t, c, stranger); ok {
 		t.Errorf("an application in a namespace that is not permitted got through: %s", log)
 	}
 	for _, target := range []string{"ca-banka.users:7054", "peer0-banka.users:7051", "orderer0-ord.users:7050"} {

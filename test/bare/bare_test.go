@@ -44,7 +44,12 @@ func TestNetwork(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := client.Submit(ctx, gateway.Call{Channel: "trade", Contract: "asset", Function: "Create", Args: bytesOf("a1", "alice", "5")})
+			// The organisations' peers tell each other of the contract by gossip: until then there are not enough endorsers.
+			var result gateway.Result
+			err = Eventually(ctx, func() (err error) {
+				result, err = client.Submit(ctx, gateway.Call{Channel: "trade", Contract: "asset", Function: "Create", Args: bytesOf("a1", "alice", "5")})
+				return err
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

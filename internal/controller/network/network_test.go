@@ -361,6 +361,37 @@ func TestRetentionAndReturn(t *testing.T) {
 	})
 }
 
+func TestObjectsMadeByHandGoWithTheNetwork(t *testing.T) {
+	e := start(t)
+	name, n := named(t, e)
+	e.Apply(t, fmt.Sprintf(manifest, name))
+	e.Eventually(t, "the network waits for its children", readyIs(e, n, v1alpha1.ReasonWaitingForDependency))
+	own := &v1alpha1.Peer{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "peer9-banka", Finalizers: []string{"test.heddle.dev/hold"}}}
+	own.Spec.Organization = "banka"
+	if err := e.Client.Create(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Client.Delete(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	e.Eventually(t, "the peer made by hand is all that is left", func(ctx context.Context) error {
+		var peers v1alpha1.PeerList
+		if err := e.Client.List(ctx, &peers, client.InNamespace(name)); err != nil {
+			return err
+		}
+		if len(peers.Items) != 1 || peers.Items[0].DeletionTimestamp.IsZero() {
+			return fmt.Errorf("there are %d peers", len(peers.Items))
+		}
+		return readyIs(e, n, v1alpha1.ReasonDeleting, own.Name)(ctx)
+	})
+	e.Get(t, own)
+	own.Finalizers = nil
+	if err := e.Client.Update(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	e.Eventually(t, "the Network is gone", func(ctx context.Context) error { return e.Gone(ctx, n) })
+}
+
 func TestPausedNetworkIsLeftAlone(t *testing.T) {
 	e := start(t)
 	name, n := named(t, e)

@@ -26,6 +26,12 @@ import (
 // Register adds the reconciler and its watches to a manager.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	telling := builder.WithPredicates(predicate.Funcs{UpdateFunc: changesNetwork})
+	// Objects made by hand have no owner: a network that is taken down waits for them too.
+	byNamespace := handler.EnqueueRequestsFromMapFunc(networkOf)
+	goes := builder.WithPredicates(predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(event.UpdateEvent) bool { return false },
+	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("network").
 		For(&v1alpha1.Network{}, builder.WithPredicates(predicate.Or(
@@ -38,10 +44,11 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Owns(&networkingv1.NetworkPolicy{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.networksOf)).
-		Watches(&v1alpha1.Chaincode{}, handler.EnqueueRequestsFromMapFunc(byNamespace), builder.WithPredicates(predicate.Funcs{
-			CreateFunc: func(event.CreateEvent) bool { return false },
-			UpdateFunc: func(event.UpdateEvent) bool { return false },
-		})).
+		Watches(&v1alpha1.Chaincode{}, byNamespace, goes).
+		Watches(&v1alpha1.Channel{}, byNamespace, goes).
+		Watches(&v1alpha1.Orderer{}, byNamespace, goes).
+		Watches(&v1alpha1.Peer{}, byNamespace, goes).
+		Watches(&v1alpha1.Organization{}, byNamespace, goes).
 		WithOptions(pace.Controller()).
 		Complete(r)
 }
@@ -77,6 +84,7 @@ func (r *Reconciler) networksOf(ctx context.Context, o client.Object) []reconcil
 	return out
 }
 
-func byNamespace(_ context.Context, o client.Object) []reconcile.Request {
+// networkOf maps an object to the network of its namespace.
+func networkOf(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.GetNamespace()}}}
 }

@@ -74,9 +74,17 @@ func drain(ctx context.Context, t *testing.T, c *harness.Cluster, s shape, machi
 		t.Errorf("draining %s took %.0f s, want at most %.0f s", machine, took.Seconds(), drainTime.Seconds())
 	}
 	ready(ctx, t, c, network(s.Name))
+	// The statuses may lag behind the eviction for a moment, so the pods themselves are waited for.
+	if err := harness.Poll(ctx, func(ctx context.Context) error { return elsewhere(ctx, c, s, machine) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// elsewhere returns an error unless every node of the network runs, and not on the drained machine.
+func elsewhere(ctx context.Context, c *harness.Cluster, s shape, machine string) error {
 	var pods corev1.PodList
 	if err := c.List(ctx, &pods, client.InNamespace(s.Name)); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	running := map[string]string{}
 	for i := range pods.Items {
@@ -86,9 +94,10 @@ func drain(ctx context.Context, t *testing.T, c *harness.Cluster, s shape, machi
 	}
 	for _, node := range []string{"orderer0-ord", "orderer1-ord", "orderer2-ord", "peer0-banka", "peer0-bankb"} {
 		if on, ok := running[node]; !ok || on == machine {
-			t.Errorf("%s runs on %q after %q was drained", node, on, machine)
+			return fmt.Errorf("%s runs on %q after %q was drained", node, on, machine)
 		}
 	}
+	return nil
 }
 
 // watchWriters notes every moment at which containers of two pods ran on one volume. The returned function ends the

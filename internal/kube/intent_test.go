@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,9 +54,9 @@ func TestMessagesStartWithACapitalAndEnd(t *testing.T) {
 
 func TestRunAllTellsTheMostTelling(t *testing.T) {
 	wait, stall, plain, again := Waiting("W", 0, "w"), Stalled("S", "s"), errors.New("p"), LookAgain(time.Hour)
-	step := func(err error) Step[int] {
-		return func(_ context.Context, ran *int) error {
-			*ran++
+	step := func(err error) Step[atomic.Int32] {
+		return func(_ context.Context, ran *atomic.Int32) error {
+			ran.Add(1)
 			return err
 		}
 	}
@@ -67,15 +68,14 @@ func TestRunAllTellsTheMostTelling(t *testing.T) {
 		"then stalled": {[]error{wait, stall, nil}, stall}, "then waiting": {[]error{again, wait}, wait}, "then again": {[]error{nil, again}, again},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ran := 0
-			var steps []Step[int]
+			var ran atomic.Int32
+			var steps []Step[atomic.Int32]
 			for _, err := range c.errs {
 				steps = append(steps, step(err))
 			}
-			if got := RunAll(t.Context(), &ran, steps...); !errors.Is(got, c.want) || ran != len(c.errs) {
-				t.Errorf("got %v after %d steps, want %v", got, ran, c.want)
+			if got := RunAll(t.Context(), &ran, steps...); !errors.Is(got, c.want) || int(ran.Load()) != len(c.errs) {
+				t.Errorf("got %v after %d steps, want %v", got, ran.Load(), c.want)
 			}
-			ran = 0
 			first := error(nil)
 			for _, err := range c.errs {
 				if first = err; err != nil {

@@ -48,6 +48,7 @@ func TestContainersKilled(t *testing.T) {
 	under(ctx, t, peers, func(run *load.Run) {
 		for component, pod := range onePerComponent(ctx, t, c, s.Name) {
 			for _, container := range pod.Spec.Containers {
+				flowing(ctx, t, run)
 				began := time.Now()
 				if err := c.Kill(pod, container.Name); err != nil {
 					t.Fatal(err)
@@ -60,6 +61,7 @@ func TestContainersKilled(t *testing.T) {
 				progress("%s/%s killed: ready and committing after %.1f s", component, container.Name, ack.At.Sub(began).Seconds())
 			}
 		}
+		flowing(ctx, t, run)
 		if err := killAndAwait(ctx, c); err != nil {
 			t.Fatal(err)
 		}

@@ -48,6 +48,7 @@ func TestDrain(t *testing.T) {
 	writers := watchWriters(ctx, t, c, s.Name)
 	under(ctx, t, peers, func(run *load.Run) {
 		for _, machine := range c.Site.NodeNames() {
+			flowing(ctx, t, run)
 			drain(ctx, t, c, s, machine)
 			next(ctx, t, run, "every pod of machine "+machine, time.Now())
 			if err := c.Uncordon(ctx, machine); err != nil {

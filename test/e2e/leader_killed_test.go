@@ -32,6 +32,7 @@ func leaderKilled(t *testing.T, s shape, limit time.Duration) {
 	under(ctx, t, peers, func(run *load.Run) {
 		for range 2 {
 			leader := settledLeader(ctx, t, c, s)
+			flowing(ctx, t, run)
 			killed := time.Now()
 			if err := c.KillNode(ctx, s.Name, leader); err != nil {
 				t.Fatal(err)

@@ -209,11 +209,19 @@ func sameLedgers(ctx context.Context, t *testing.T, peers []*load.Client) load.L
 	return l
 }
 
-// under runs body while transactions flow, at 15 a second, and demands afterwards that at least minRate a second went
-// through on average until body ended, that nothing acknowledged is lost, and that all ledgers are the same.
+// The load while things are broken: offered transactions a second, and how many of them must flow at each fault.
+const (
+	offeredRate = 15
+	flowingRate = 10
+	// manyInFlight is more than an outage piles up, so that the load never waits for it.
+	manyInFlight = 512
+)
+
+// under runs body while transactions flow and demands afterwards that they were offered at flowingRate or more all the
+// time, that nothing acknowledged is lost, and that all ledgers are the same. Body calls flowing before each fault.
 func under(ctx context.Context, t *testing.T, peers []*load.Client, body func(run *load.Run)) load.Result {
 	t.Helper()
-	run, err := load.Start(ctx, peers, load.Options{InFlight: 48, Rate: 15})
+	run, err := load.Start(ctx, peers, load.Options{InFlight: manyInFlight, Rate: offeredRate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,16 +231,15 @@ func under(ctx context.Context, t *testing.T, peers []*load.Client, body func(ru
 			run.Stop()
 		}
 	}()
-	if _, err := run.AckAfter(ctx, time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	flowing(ctx, t, run)
 	body(run)
-	if _, err := run.AckAfter(ctx, time.Now()); err != nil {
-		t.Fatalf("after the last fault: %v", err)
-	}
+	flowing(ctx, t, run)
 	stopped = true
 	result := run.Stop()
 	progress("load: %s", result)
+	if result.Offered() < flowingRate {
+		t.Errorf("offered %.1f transactions a second, want at least %d", result.Offered(), flowingRate)
+	}
 	check, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	sameLedgers(check, t, peers)
@@ -240,4 +247,14 @@ func under(ctx context.Context, t *testing.T, peers []*load.Client, body func(ru
 		t.Errorf("acknowledged transactions were lost: %v", err)
 	}
 	return result
+}
+
+// flowing waits until transactions are committed at flowingRate: the next fault is to hit a network under full load.
+func flowing(ctx context.Context, t *testing.T, run *load.Run) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := run.Flowing(ctx, flowingRate); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -27,6 +27,7 @@ func TestObjectsDeleted(t *testing.T) {
 	genesis := genesisBlock(ctx, t, c, s.Name)
 	under(ctx, t, peers, func(run *load.Run) {
 		for component, pod := range onePerComponent(ctx, t, c, s.Name) {
+			flowing(ctx, t, run)
 			began := time.Now()
 			if err := c.Delete(ctx, pod); err != nil {
 				t.Fatal(err)
@@ -36,12 +37,14 @@ func TestObjectsDeleted(t *testing.T) {
 		}
 		for _, name := range []string{"orderer1-ord", "peer0-banka", "ca-banka", "cc-demo-asset"} {
 			for _, obj := range []client.Object{&appsv1.Deployment{}, &corev1.Service{}} {
+				flowing(ctx, t, run)
 				began := time.Now()
 				again(ctx, t, c, obj, client.ObjectKey{Namespace: s.Name, Name: name})
 				next(ctx, t, run, fmt.Sprintf("%T %s", obj, name), began)
 			}
 		}
 		for _, name := range configMaps(ctx, t, c, s.Name) {
+			flowing(ctx, t, run)
 			began := time.Now()
 			again(ctx, t, c, &corev1.ConfigMap{}, client.ObjectKey{Namespace: s.Name, Name: name})
 			next(ctx, t, run, "ConfigMap "+name, began)

@@ -37,6 +37,8 @@ type Result struct {
 	Acks []Ack
 	// Failed counts transactions without an acknowledgement, by cause. They may or may not be on the ledger.
 	Failed map[string]int
+	// Started counts the transactions that were sent, whatever came of them.
+	Started int
 	// Elapsed is the time in which transactions were started; waiting for the last of them does not count.
 	Elapsed time.Duration
 }
@@ -47,9 +49,11 @@ type Run struct {
 	done    chan struct{}
 	started time.Time
 
-	mu     sync.Mutex
-	ended  time.Time // when the last transaction was let start
-	acks   []Ack
+	mu    sync.Mutex
+	ended time.Time // when the last transaction was let start
+	count int       // of transactions sent
+	acks  []Ack
+	// failed by cause.
 	failed map[string]int
 	woken  chan struct{}
 }
@@ -121,6 +125,9 @@ func feed(ctx context.Context, rate float64) <-chan string {
 
 // one submits one transaction. It is let go to its end when the run stops, so that the last ones count too.
 func (r *Run) one(ctx context.Context, c *Client, key string) {
+	r.mu.Lock()
+	r.count++
+	r.mu.Unlock()
 	sent := time.Now()
 	receipt, err := c.Submit(context.WithoutCancel(ctx), "Create", key, "load", "7")
 	r.mu.Lock()
@@ -174,6 +181,45 @@ func (r *Run) AckAfter(ctx context.Context, t time.Time) (Ack, error) {
 	}
 }
 
+// Flowing waits until that many transactions which were sent from now on have been acknowledged within one second.
+func (r *Run) Flowing(ctx context.Context, perSecond int) error {
+	began := time.Now()
+	for {
+		r.mu.Lock()
+		woken, failed, flows := r.woken, summary(r.failed), flows(r.acks, began, perSecond)
+		r.mu.Unlock()
+		if flows {
+			return nil
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d transactions a second: %w; failed so far: %s", perSecond, ctx.Err(), failed)
+		}
+	}
+}
+
+// flows tells whether, of the transactions sent after began, so many were acknowledged in the newest one's last second.
+func flows(acks []Ack, began time.Time, perSecond int) bool {
+	n := 0
+	var newest time.Time
+	for _, a := range slices.Backward(acks) {
+		if !a.Sent.After(began) {
+			continue
+		}
+		if newest.IsZero() {
+			newest = a.At
+		}
+		if newest.Sub(a.At) > time.Second {
+			return false
+		}
+		if n++; n >= perSecond {
+			return true
+		}
+	}
+	return false
+}
+
 // Stop ends the run, lets what is in flight end, and returns what came of it.
 func (r *Run) Stop() Result {
 	r.stop()
@@ -190,7 +236,7 @@ func (r *Run) Wait() Result {
 	if ended.IsZero() {
 		ended = time.Now()
 	}
-	return Result{Acks: slices.Clone(r.acks), Failed: maps.Clone(r.failed), Elapsed: ended.Sub(r.started)}
+	return Result{Acks: slices.Clone(r.acks), Failed: maps.Clone(r.failed), Started: r.count, Elapsed: ended.Sub(r.started)}
 }
 
 // TPS is the number of acknowledged transactions a second.
@@ -199,6 +245,14 @@ func (r Result) TPS() float64 {
 		return 0
 	}
 	return float64(len(r.Acks)) / r.Elapsed.Seconds()
+}
+
+// Offered is the number of transactions sent a second, whether acknowledged or not.
+func (r Result) Offered() float64 {
+	if r.Elapsed <= 0 {
+		return 0
+	}
+	return float64(r.Started) / r.Elapsed.Seconds()
 }
 
 // Latency is the time from sending to acknowledgement that the given part of the transactions did not pass.
@@ -225,8 +279,8 @@ func (r Result) LongestGap() time.Duration {
 
 // String is one line for a log.
 func (r Result) String() string {
-	return fmt.Sprintf("%d acknowledged in %.1f s (%.1f/s, p50 %d ms, p99 %d ms, longest gap %d ms); failed: %s", len(r.Acks), r.Elapsed.Seconds(),
-		r.TPS(), r.Latency(0.5).Milliseconds(), r.Latency(0.99).Milliseconds(), r.LongestGap().Milliseconds(), summary(r.Failed))
+	return fmt.Sprintf("%d acknowledged in %.1f s (%.1f/s of %.1f/s sent, p50 %d ms, p99 %d ms, longest gap %d ms); failed: %s", len(r.Acks), r.Elapsed.Seconds(),
+		r.TPS(), r.Offered(), r.Latency(0.5).Milliseconds(), r.Latency(0.99).Milliseconds(), r.LongestGap().Milliseconds(), summary(r.Failed))
 }
 
 func summary(failed map[string]int) string {

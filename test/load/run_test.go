@@ -61,6 +61,28 @@ func TestAckAfterIgnoresTransactionsSentBefore(t *testing.T) {
 	}
 }
 
+func TestFlows(t *testing.T) {
+	start := time.Unix(1000, 0)
+	cases := map[string]struct {
+		acks []Ack
+		want bool
+	}{
+		"nothing":              {},
+		"five in a second":     {acks: acks(start, 200, 200, 200, 200, 200), want: true},
+		"five in two":          {acks: acks(start, 400, 400, 400, 400, 400)},
+		"fast after a pause":   {acks: acks(start, 3000, 100, 100, 100, 100, 100), want: true},
+		"too few after a gap":  {acks: acks(start, 100, 100, 100, 3000, 100)},
+		"sent before the time": {acks: acks(start.Add(-time.Second), 100, 100, 100, 100, 100, 100)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := flows(tc.acks, start.Add(-time.Nanosecond), 5); got != tc.want {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestCauseHasNoTransactionID(t *testing.T) {
 	err := fmt.Errorf("submit tx-1: %w", status.Error(codes.Unavailable, "no orderer\nmore"))
 	if got, want := cause(err), "Unavailable: no orderer"; got != want {

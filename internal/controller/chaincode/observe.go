@@ -25,6 +25,10 @@ import (
 // askTimeout bounds what one peer is asked; all are asked at once.
 const askTimeout = 3 * time.Second
 
+// dialTimeout is how long a peer tries to reach a contract before it gives up, which the next call mends: within one
+// launch it tries ever more rarely, and callers wait for it.
+const dialTimeout = "2s"
+
 // look reads what the cluster knows and checks the spec.
 func (r *Reconciler) look(ctx context.Context, w *world) error {
 	cc := w.chaincode
@@ -34,7 +38,7 @@ func (r *Reconciler) look(ctx context.Context, w *world) error {
 	}
 	var err error
 	w.pkg, err = ccpackage.CCAAS(cc.Spec.ChaincodeName, ccpackage.Connection{
-		Address: specs.Address(specs.ChaincodeName(cc.Name), w.network, v1alpha1.PortChaincode), DialTimeout: "10s",
+		Address: specs.Address(specs.ChaincodeName(cc.Name), w.network, v1alpha1.PortChaincode), DialTimeout: dialTimeout,
 	})
 	if err != nil {
 		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The contract cannot be packaged: %s", err)

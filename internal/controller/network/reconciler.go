@@ -144,19 +144,15 @@ func (r *Reconciler) shelter(ctx context.Context, s *scope) error {
 		}
 	}
 	keep := map[string]bool{}
+	var steps []kube.Step[scope]
 	for _, o := range meant {
 		keep[key(o)] = true
-		if err := r.apply.Apply(ctx, s.net, o); err != nil {
-			return err
-		}
+		steps = append(steps, func(ctx context.Context, s *scope) error { return r.apply.Apply(ctx, s.net, o) })
 	}
 	for _, o := range s.world.shelter {
-		if keep[key(o)] {
-			continue
-		}
-		if err := r.apply.Delete(ctx, s.net, o); err != nil {
-			return err
+		if !keep[key(o)] {
+			steps = append(steps, func(ctx context.Context, s *scope) error { return r.apply.Delete(ctx, s.net, o) })
 		}
 	}
-	return nil
+	return kube.RunAll(ctx, s, steps...)
 }

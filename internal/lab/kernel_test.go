@@ -435,8 +435,8 @@ func TestPackagesSentence(t *testing.T) {
 		},
 		"nothing": {
 			func(string) bool { return false }, false,
-			"this machine cannot run a lab yet: containerd, ctr, containerd-shim-runc-v2, runc, nft, iptables, conntrack, CNI plugins not found; " +
-				"apt-get install -y --no-install-recommends containerd runc nftables iptables conntrack containernetworking-plugins",
+			"this machine cannot run a lab yet: containerd, ctr, containerd-shim-runc-v2, crun, nft, iptables, conntrack, CNI plugins not found; " +
+				"apt-get install -y --no-install-recommends containerd crun nftables iptables conntrack containernetworking-plugins",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

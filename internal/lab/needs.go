@@ -20,7 +20,7 @@ func packages() [][2]string {
 		{"containerd", "containerd"},
 		{"ctr", "containerd"},
 		{"containerd-shim-runc-v2", "containerd"},
-		{"runc", "runc"},
+		{"crun", "crun"},
 		{"nft", "nftables"},
 		{"iptables", "iptables"},
 		{"conntrack", "conntrack"},

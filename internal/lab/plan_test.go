@@ -162,6 +162,29 @@ func TestCommandLinesBelong(t *testing.T) {
 	}
 }
 
+func TestKillPending(t *testing.T) {
+	status := func(own, shared string) string {
+		return "Name:\ta\nState:\tS (sleeping)\nSigQ:\t1/9\nSigPnd:\t" + own + "\nShdPnd:\t" + shared + "\nSigBlk:\tffffffffffffffff\n"
+	}
+	const none, kill, hangup = "0000000000000000", "0000000000000100", "0000000000000001"
+	for name, tc := range map[string]struct {
+		status string
+		want   bool
+	}{
+		"nothing":      {status(none, none), false},
+		"another":      {status(hangup, hangup), false},
+		"to the whole": {status(none, kill), true},
+		"to a thread":  {status(kill, none), true},
+		"empty":        {"", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := killPending([]byte(tc.status)); got != tc.want {
+				t.Errorf("killPending = %t", got)
+			}
+		})
+	}
+}
+
 func TestStatDying(t *testing.T) {
 	line := func(state string, flags int) string {
 		return fmt.Sprintf("12 (a) b (c) %s 1 12 12 0 -1 %d 100 0 0", state, flags)

@@ -67,10 +67,31 @@ func killAll(pids []int) error {
 }
 
 // dying says whether a process has ended or is about to: process 1 of a node
-// stays until everything else in its namespaces is gone.
+// stays until everything else in its namespaces is gone, and on a busy machine
+// a while passes before it takes the signal that ends it.
 func dying(pid int) bool {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || statDying(raw)
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil || statDying(stat) {
+		return true
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil || killPending(status)
+}
+
+// killPending reads /proc/PID/status: the signals that the process (ShdPnd) or
+// its main thread (SigPnd) has still to take, as hexadecimal sets.
+func killPending(status []byte) bool {
+	for line := range bytes.Lines(status) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if string(name) != "SigPnd" && string(name) != "ShdPnd" {
+			continue
+		}
+		set, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
+		if err == nil && set&(1<<(unix.SIGKILL-1)) != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // statDying reads /proc/PID/stat: the state is the first field after the name

@@ -102,8 +102,8 @@ func (a *Applier) Current(obj client.Object) bool {
 	return !ok || s.generation <= obj.GetGeneration()
 }
 
-// Delete removes an object if owner controls it, or, with a nil owner, if it carries a network label.
-// An object that is not there is no error; one of somebody else is left alone.
+// Delete removes an object if owner controls it, or, with a nil owner, if the labels say that it was made for the same
+// as obj. An object that is not there is no error; one of somebody else is left alone.
 func (a *Applier) Delete(ctx context.Context, owner client.Object, obj client.Object, opts ...client.DeleteOption) error {
 	live, err := a.live(ctx, obj)
 	if err != nil {
@@ -115,7 +115,7 @@ func (a *Applier) Delete(ctx context.Context, owner client.Object, obj client.Ob
 	if owner != nil && !metav1.IsControlledBy(live, owner) {
 		return nil
 	}
-	if owner == nil && live.GetLabels()[v1alpha1.LabelNetwork] == "" {
+	if owner == nil && foreign(obj, live) {
 		return nil
 	}
 	if err := a.Client.Delete(ctx, live, opts...); err != nil && !apierrors.IsNotFound(err) {
@@ -235,6 +235,15 @@ func Owned(want, live client.Object) error {
 	u.SetName(want.GetName())
 	u.SetLabels(want.GetLabels())
 	return mayTake(nil, u, live)
+}
+
+// foreign tells whether an object without an owner was made for somebody else than the one that is meant.
+func foreign(meant, live client.Object) bool {
+	if live.GetLabels()[v1alpha1.LabelNetwork] == "" {
+		return true
+	}
+	i, refused := AsIntent(Owned(meant, live))
+	return refused && i.Stalled
 }
 
 func kindOf(obj client.Object) string {

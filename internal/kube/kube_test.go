@@ -255,6 +255,30 @@ func TestDeleteTakesItsOwnOnly(t *testing.T) {
 	}
 }
 
+// TestDataOfOthersIsLeftAlone: what outlives its maker is known by its labels; a name alone takes nothing away.
+func TestDataOfOthersIsLeftAlone(t *testing.T) {
+	e, a := space(t)
+	of := func(component string) *corev1.ConfigMap {
+		return configMap(e, map[string]string{v1alpha1.LabelNode: "node0-banka", v1alpha1.LabelComponent: component}, nil)
+	}
+	if _, err := a.CreateOnce(t.Context(), nil, of("orderer")); err != nil {
+		t.Fatal(err)
+	}
+	var live corev1.ConfigMap
+	if err := a.Retain(t.Context(), of("peer")); err != nil || !e.Read(t, &live, "thing") || live.Labels[v1alpha1.LabelRetained] != "" {
+		t.Errorf("somebody else's object was labelled %v (%v)", live.Labels, err)
+	}
+	if err := a.Delete(t.Context(), nil, of("peer")); err != nil || !e.Read(t, &live, "thing") {
+		t.Errorf("somebody else's object was deleted (%v)", err)
+	}
+	if err := a.Retain(t.Context(), of("orderer")); err != nil || !e.Read(t, &live, "thing") || live.Labels[v1alpha1.LabelRetained] == "" {
+		t.Errorf("an own object was not labelled (%v)", err)
+	}
+	if err := a.Delete(t.Context(), nil, of("orderer")); err != nil || e.Read(t, &live, "thing") {
+		t.Errorf("an own object was not deleted (%v)", err)
+	}
+}
+
 func TestRetainAndRelease(t *testing.T) {
 	e, a := space(t)
 	if err := a.Retain(t.Context(), configMap(e, nil, nil)); err != nil {
@@ -299,6 +323,11 @@ func TestVolumesGrowAndNeverShrink(t *testing.T) {
 		if err := a.Volume(t.Context(), want); reason(t, err) != v1alpha1.ReasonInvalidSpec || !strings.Contains(err.Error(), "storage.") {
 			t.Errorf("%s: got %v, want InvalidSpec that names the field", name, err)
 		}
+	}
+	foreign := volume("1Gi", "slow")
+	foreign.Labels[v1alpha1.LabelNetwork] = "other"
+	if err := a.Volume(t.Context(), foreign); reason(t, err) != v1alpha1.ReasonInvalidOwnership {
+		t.Errorf("somebody else's volume: got %v, want InvalidOwnership", err)
 	}
 	if err := a.Retain(t.Context(), volume("2Gi", "fast")); err != nil {
 		t.Fatal(err)

@@ -11,14 +11,14 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 )
 
-// Retain labels an object as left over from something that is gone. obj needs no more than a kind, a namespace and a
-// name; an object that is not there is no error.
+// Retain labels an object as left over from something that is gone. obj needs no more than a kind, a namespace, a name
+// and the labels of what it was made for. An object that is not there is no error; one of somebody else is left alone.
 func (a *Applier) Retain(ctx context.Context, obj client.Object) error {
 	live, err := a.live(ctx, obj)
 	if err != nil {
 		return fmt.Errorf("read %T %q: %w", obj, obj.GetName(), err)
 	}
-	if live == nil || live.GetLabels()[v1alpha1.LabelNetwork] == "" {
+	if live == nil || foreign(obj, live) {
 		return nil
 	}
 	if _, is := live.GetLabels()[v1alpha1.LabelRetained]; is {

@@ -16,6 +16,10 @@ func (a *Applier) Volume(ctx context.Context, want *corev1.PersistentVolumeClaim
 		return err
 	}
 	if have, ok := live.(*corev1.PersistentVolumeClaim); ok {
+		// Whose it is comes first: size and class of somebody else's say nothing.
+		if err := Owned(want, have); err != nil {
+			return err
+		}
 		size, asked := have.Spec.Resources.Requests[corev1.ResourceStorage], want.Spec.Resources.Requests[corev1.ResourceStorage]
 		if asked.Cmp(size) < 0 {
 			return Stalled(v1alpha1.ReasonInvalidSpec, "storage.size %s is smaller than volume %q, which has %s: a volume cannot shrink, give at least that",

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,12 @@ func theOrganization(name string) func(string) harness.Object {
 func thePeer(name string) func(string) harness.Object {
 	return func(ns string) harness.Object {
 		return &v1alpha1.Peer{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}}
+	}
+}
+
+func theOrderer(name string) func(string) harness.Object {
+	return func(ns string) harness.Object {
+		return &v1alpha1.Orderer{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}}
 	}
 }
 
@@ -173,7 +181,21 @@ spec: {organization: bankx}
 		stalled: thePeer("peer0-bankx"), words: []string{"bankx"},
 		unmade: []client.Object{
 			&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "peer0-bankx"}}, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "peer0-bankx"}},
-			&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "peer0-bankx"}},
+			&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "peer0-bankx"}}, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "peer0-bankx"}},
+		},
+	},
+	"orderer of an organization that is not there": {
+		before: smallNetwork,
+		manifests: `
+apiVersion: heddle.dev/v1alpha1
+kind: Orderer
+metadata: {name: orderer0-bankx, namespace: NETWORK}
+spec: {organization: bankx}
+`,
+		stalled: theOrderer("orderer0-bankx"), words: []string{"organization", "bankx"},
+		unmade: []client.Object{
+			&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "orderer0-bankx"}}, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "orderer0-bankx"}},
+			&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "orderer0-bankx"}},
 		},
 	},
 	"Peer and Orderer of one name": {
@@ -278,11 +300,10 @@ spec: {organization: banka, type: Admin, secretName: banka-ops}
 // the field and the remedy, and nothing half-made.
 func TestBadInput(t *testing.T) {
 	_, c := start(t, 20*time.Minute)
-	n := 0
-	for name, w := range badWishes {
-		n++
-		ns := fmt.Sprintf("bad-%02d", n)
+	for i, name := range slices.Sorted(maps.Keys(badWishes)) {
+		ns, w := fmt.Sprintf("bad-%02d", i+1), badWishes[name]
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has a network of its own
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Minute, fmt.Errorf("two minutes are over"))
 			defer cancel()
 			removeAfter(t, c, ns)

@@ -242,6 +242,28 @@ func TestBFT(t *testing.T) {
 	})
 }
 
+// TestUnknownNames: a channel is not made with less than its spec names, and says which field names what.
+func TestUnknownNames(t *testing.T) {
+	env := controllertest.New(t, operator.AddToScheme)
+	n := network(t, env, 1)
+	run(t, env, n)
+	ch := newChannel(n, v1alpha1.ConsensusRaft)
+	ch.Spec.Organizations, ch.Spec.Consenters = []string{"banka", "bankx"}, []string{"orderer9-ord"}
+	if err := env.Client.Create(t.Context(), ch); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, "what is missing is told", func(ctx context.Context) error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(ch), ch); err != nil {
+			return err
+		}
+		return controllertest.Contains(kube.ReadyMessage(ch), "bankx", "spec.organizations", "orderer9-ord", "spec.consenters")
+	})
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: n.Name, Name: "demo-genesis"}}
+	if err := env.Gone(t.Context(), cm); err != nil {
+		t.Error(err)
+	}
+}
+
 // elsewhere changes the channel as an administrator would from outside.
 func elsewhere(t *testing.T, n *podless.Namespace, f func(*channelconfig.Channel)) {
 	t.Helper()

@@ -130,16 +130,7 @@ func (r *Reconciler) complete(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range w.channel.Spec.Organizations {
-		if w.roster.Organization(name) == nil {
-			missing = append(missing, "Organization "+name)
-		}
-	}
-	for _, name := range w.channel.Spec.Consenters {
-		if !slices.Contains(w.consenters, name) {
-			missing = append(missing, "Orderer "+name)
-		}
-	}
+	missing = append(missing, w.unknown(missing)...)
 	for _, name := range w.members {
 		if w.orgs[name] == nil {
 			missing = append(missing, "certificates of "+name)
@@ -151,7 +142,7 @@ func (r *Reconciler) complete(ctx context.Context, w *world) error {
 			missing = append(missing, "certificates of "+o.Name)
 		}
 	}
-	if len(w.consenters) == 0 {
+	if len(w.consenters) == 0 && len(w.channel.Spec.Consenters) == 0 {
 		missing = append(missing, "an Orderer")
 	}
 	if len(missing) == 0 {
@@ -159,6 +150,22 @@ func (r *Reconciler) complete(ctx context.Context, w *world) error {
 	}
 	slices.Sort(missing)
 	return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for %s", some(slices.Compact(missing)))
+}
+
+// unknown names what the Channel asks for and nobody else does, and what to do about it.
+func (w *world) unknown(coming []string) []string {
+	var out []string
+	for _, name := range w.channel.Spec.Organizations {
+		if what := "Organization " + name; w.roster.Organization(name) == nil && !slices.Contains(coming, what) {
+			out = append(out, what+" (create it, or take it out of spec.organizations)")
+		}
+	}
+	for _, name := range w.channel.Spec.Consenters {
+		if what := "Orderer " + name; !slices.Contains(w.consenters, name) && !slices.Contains(coming, what) {
+			out = append(out, what+" (create it, or take it out of spec.consenters)")
+		}
+	}
+	return out
 }
 
 // missing names what the Network asks for and what is not there yet.

@@ -98,11 +98,14 @@ const departure = 20 * time.Second
 // next is the config update to make now; nil if there is none to make. It returns an intent where one is due that has
 // to wait or that would be unsafe.
 func (w *world) next() (*update, error) {
-	if w.ledger == nil || len(w.verdict.ours) == 0 {
+	if w.ledger == nil {
 		return nil, nil //nolint:nilnil // nothing to do is an answer
 	}
 	if err := w.named(); err != nil {
 		return nil, err
+	}
+	if len(w.verdict.ours) == 0 {
+		return nil, nil //nolint:nilnil // nothing to do is an answer
 	}
 	var plain []string
 	for _, key := range w.verdict.ours {
@@ -116,16 +119,17 @@ func (w *world) next() (*update, error) {
 	return w.consenterUpdate()
 }
 
-// named refuses to take anybody out for a name that is written wrong or made later.
+// named refuses to take anybody out for a name that is written wrong or made later, and to call a channel ready that
+// lacks somebody who is named.
 func (w *world) named() error {
 	for _, name := range w.channel.Spec.Organizations {
 		if w.roster.Organization(name) == nil {
-			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Organization %q, which spec.organizations names", name)
+			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Organization %q, which spec.organizations names: create it, or take it out there", name)
 		}
 	}
 	for _, name := range w.channel.Spec.Consenters {
 		if !slices.ContainsFunc(w.roster.Orderers, func(o v1alpha1.Orderer) bool { return o.Name == name }) {
-			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Orderer %q, which spec.consenters names", name)
+			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Orderer %q, which spec.consenters names: create it, or take it out there", name)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"heddle.dev/heddle/api/v1alpha1"
@@ -213,6 +214,13 @@ func TestNamesThatAreNotThere(t *testing.T) {
 	if i, ok := kube.AsIntent(err); !ok || !strings.Contains(i.Message, "bankx") {
 		t.Errorf("organizations: %v", err)
 	}
+	// With nothing else to do, the channel is not as the spec asks either.
+	w = scene(channelconfig.Raft, 3, 3, "aaa")
+	w.channel.Spec.Organizations = []string{"bankx"}
+	_, err = w.next()
+	if i, ok := kube.AsIntent(err); !ok || i.Ready || !strings.Contains(i.Message, "spec.organizations") {
+		t.Errorf("nothing else to do: %v", err)
+	}
 }
 
 func TestConsentersOf(t *testing.T) {
@@ -241,6 +249,9 @@ func TestCheck(t *testing.T) {
 		"BFT with 3": {func(_ *world, c *channelconfig.Channel) {
 			c.Consensus, c.Consenters = channelconfig.BFT, c.Consenters[:3]
 		}, v1alpha1.ReasonUnsafeChange, "at least 4"},
+		"BFT with 3 from the start": {func(w *world, c *channelconfig.Channel) {
+			w.genesis, c.Consensus, c.Consenters = nil, channelconfig.BFT, c.Consenters[:3]
+		}, v1alpha1.ReasonInvalidSpec, "spec.consensus"},
 		"nobody left": {func(_ *world, c *channelconfig.Channel) { c.Consenters = nil }, v1alpha1.ReasonUnsafeChange, "no consenter left"},
 		"old nodes": {func(w *world, c *channelconfig.Channel) {
 			w.roster.Orderers[0].Spec.Version, c.Capabilities.Channel = "2.5.16", "V3_0"
@@ -251,6 +262,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := scene(channelconfig.Raft, 4, 4, "aaaa")
+			w.genesis = &cb.Block{}
 			channel := good(w)
 			c.change(w, &channel)
 			i, ok := kube.AsIntent(w.check(channel))

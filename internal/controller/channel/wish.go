@@ -48,8 +48,8 @@ func (w *world) wishes() (channelconfig.Channel, error) {
 // check refuses a wish that cannot be brought about, in the words of the spec.
 func (w *world) check(c channelconfig.Channel) error {
 	if c.Consensus == channelconfig.BFT && len(c.Consenters) < 4 {
-		return kube.Stalled(v1alpha1.ReasonUnsafeChange,
-			"Consensus BFT needs at least 4 consenters and there would be %d: add orderers, or name 4 in spec.consenters", len(c.Consenters))
+		return kube.Stalled(w.unfit(),
+			"spec.consensus BFT needs at least 4 consenters and there would be %d: add orderers, or name 4 in spec.consenters", len(c.Consenters))
 	}
 	if len(c.Consenters) == 0 {
 		return kube.Stalled(v1alpha1.ReasonUnsafeChange, "The channel would have no consenter left: add an Orderer, or name one in spec.consenters")
@@ -63,6 +63,14 @@ func (w *world) check(c channelconfig.Channel) error {
 		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The channel's settings cannot be used: %s", first)
 	}
 	return nil
+}
+
+// unfit is the reason for refusing consenters: what is unsafe for a ledger is plainly wrong as long as there is none.
+func (w *world) unfit() string {
+	if w.genesis == nil {
+		return v1alpha1.ReasonInvalidSpec
+	}
+	return v1alpha1.ReasonUnsafeChange
 }
 
 // oldest is the node of the channel with the oldest version of Fabric.

@@ -98,7 +98,8 @@ func (r *Reconciler) look(ctx context.Context, s *scope) error {
 	}
 	name := s.id.Spec.Organization
 	if s.object = s.roster.Organization(name); s.object == nil {
-		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Organization %q in namespace %q", name, s.network)
+		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0,
+			"Waiting for Organization %q (spec.organization) in namespace %q: create it, or make the Identity anew for another one", name, s.network)
 	}
 	s.org, err = r.opts.Nodes.Organization(ctx, s.network, name)
 	if errors.Is(err, access.ErrMissing) {

@@ -35,6 +35,8 @@ func (r *Reconciler) finalize(ctx context.Context, s subject) error {
 			return err
 		}
 	}
+	// The labels keep a node that was refused for its name from taking the data of the one that has the name.
+	meta.Labels = s.node.Labels()
 	for _, obj := range []client.Object{&corev1.PersistentVolumeClaim{ObjectMeta: meta}, &corev1.Secret{ObjectMeta: meta}} {
 		err := r.apply.Retain(ctx, obj)
 		if s.node.Settings.DeletionPolicy == v1alpha1.DeletionDelete {

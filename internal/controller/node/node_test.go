@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/controllertest"
@@ -136,12 +137,52 @@ func TestMissingOrganizationIsTold(t *testing.T) {
 	p := &v1alpha1.Peer{ObjectMeta: metav1.ObjectMeta{Name: "peer0-nobody", Namespace: w.Namespace}}
 	p.Spec.Organization = "nobody"
 	w.Make(t, p)
-	if c := w.AwaitReason(t, p, v1alpha1.ReasonWaitingForDependency); !strings.Contains(c.Message, "nobody") {
-		t.Errorf("message %q does not name the organization", c.Message)
+	c := w.AwaitReason(t, p, v1alpha1.ReasonWaitingForDependency)
+	if err := controllertest.Contains(c.Message, `"nobody"`, "spec.organization", "create it"); err != nil {
+		t.Error(err)
 	}
+	made := func() bool {
+		return w.Read(t, &corev1.PersistentVolumeClaim{}, p.Name) || w.Read(t, &corev1.Service{}, p.Name) || w.Read(t, &corev1.Secret{}, p.Name)
+	}
+	w.Never(t, "something is made for it all the same", made)
+
+	// Its controller leaves a paused Organization alone: it has no certificates.
+	o := &v1alpha1.Organization{ObjectMeta: metav1.ObjectMeta{
+		Name: "nobody", Namespace: w.Namespace, Annotations: map[string]string{v1alpha1.AnnotationPaused: "for the test"},
+	}}
+	o.Spec.MSPID, o.Spec.CA.Mode = "NobodyMSP", v1alpha1.CANone
+	w.Make(t, o)
+	w.Eventually(t, "the volume is asked for before there are certificates", func() bool {
+		return w.Read(t, &corev1.PersistentVolumeClaim{}, p.Name)
+	})
+	if w.Read(t, &corev1.Secret{}, p.Name) {
+		t.Error("certificates were made by nobody")
+	}
+	controllertest.Change(t, w.Space, o, func(o *v1alpha1.Organization) { o.Annotations = nil })
+	w.up(t, p)
+}
+
+func TestNameOfAnotherNode(t *testing.T) {
+	w := start(t)
+	o := w.orderer(t, "orderer0-ord")
+	w.up(t, o)
+	// What it asks for would be refused anyway; whose the name is has to be said first.
+	p := &v1alpha1.Peer{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Namespace: w.Namespace}}
+	p.Spec.Organization, p.Spec.Version, p.Spec.DeletionPolicy = "ord", "2.5.16", v1alpha1.DeletionDelete
+	p.Spec.Storage.Size = ptr.To(resource.MustParse("1Gi"))
+	w.Make(t, p)
+	if c := w.AwaitReason(t, p, v1alpha1.ReasonInvalidOwnership); !strings.Contains(c.Message, o.Name) || !strings.Contains(c.Message, "rename") {
+		t.Errorf("message %q names neither the node nor the remedy", c.Message)
+	}
+	if err := w.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	w.Eventually(t, "the peer goes", func() bool { return !w.Read(t, &v1alpha1.Peer{}, p.Name) })
 	var pvc corev1.PersistentVolumeClaim
-	if !w.Read(t, &pvc, "peer0-nobody") {
-		t.Error("the volume was not asked for early")
+	for kind, obj := range map[string]client.Object{"volume": &pvc, "keys": &corev1.Secret{}, "Deployment": &appsv1.Deployment{}} {
+		if !w.Read(t, obj, o.Name) || obj.GetDeletionTimestamp() != nil || obj.GetLabels()[v1alpha1.LabelRetained] != "" {
+			t.Errorf("the peer took the orderer's %s with it", kind)
+		}
 	}
 }
 

@@ -17,8 +17,11 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/keys"
@@ -100,13 +103,20 @@ func (f reconcileFunc) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 }
 
 func (r *Reconciler) controller(mgr ctrl.Manager, kind client.Object, component string, reconcile reconcileFunc) error {
+	// A node may have waited for its organization to exist.
+	appears := builder.WithPredicates(predicate.Funcs{
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	})
 	b := ctrl.NewControllerManagedBy(mgr).
 		For(kind).
 		Owns(&appsv1.Deployment{}).
 		Owns(&corev1.Service{}).
 		Watches(&corev1.PersistentVolumeClaim{}, watch.ByLabel(v1alpha1.LabelNode, component)).
 		Watches(&corev1.Pod{}, watch.ByLabel(v1alpha1.LabelNode, component)).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.ofOrganization(component)))
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.ofOrganization(component))).
+		Watches(&v1alpha1.Organization{}, handler.EnqueueRequestsFromMapFunc(r.of(component)), appears)
 	if component == v1alpha1.ComponentPeer {
 		b = b.Owns(&networkingv1.NetworkPolicy{})
 	} else {
@@ -122,19 +132,30 @@ func (r *Reconciler) ofOrganization(component string) handler.MapFunc {
 		if org == "" || obj.GetName() != specs.MSPConfigMap(org) {
 			return nil
 		}
-		nodes, err := r.list(ctx, obj.GetNamespace(), component)
-		if err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "list nodes of an organization")
-			return nil
-		}
-		var out []ctrl.Request
-		for _, n := range nodes {
-			if n.node.Organization == org {
-				out = append(out, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(n.obj)})
-			}
-		}
-		return out
+		return r.nodesOf(ctx, component, client.ObjectKey{Namespace: obj.GetNamespace(), Name: org})
 	}
+}
+
+// of wakes the nodes of an organization.
+func (r *Reconciler) of(component string) handler.MapFunc {
+	return func(ctx context.Context, obj client.Object) []ctrl.Request {
+		return r.nodesOf(ctx, component, client.ObjectKeyFromObject(obj))
+	}
+}
+
+func (r *Reconciler) nodesOf(ctx context.Context, component string, org client.ObjectKey) []ctrl.Request {
+	nodes, err := r.list(ctx, org.Namespace, component)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list nodes of an organization")
+		return nil
+	}
+	var out []ctrl.Request
+	for _, n := range nodes {
+		if n.node.Organization == org.Name {
+			out = append(out, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(n.obj)})
+		}
+	}
+	return out
 }
 
 // leaving wakes the orderers that are being deleted when a channel changes: it may have let them go.
@@ -181,6 +202,7 @@ func reconcileNode[T kube.Object](ctx context.Context, r *Reconciler, req ctrl.R
 func (r *Reconciler) bringUp(ctx context.Context, s *scope) error {
 	err := kube.Run(ctx, s,
 		r.observe,
+		r.findOrganization,
 		r.refuseDowngrade,
 		r.applyVolume,
 		r.applyService,

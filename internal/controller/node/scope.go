@@ -24,6 +24,8 @@ const longest = 30 * time.Minute
 type scope struct {
 	subject
 	now time.Time
+	// org is the node's organization.
+	org v1alpha1.Organization
 	// volume is the node's volume as it is; nil if there is none.
 	volume *corev1.PersistentVolumeClaim
 	// msp is the organization's public material.
@@ -63,8 +65,24 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("read volume %q: %w", s.node.Name, err)
 	}
-	if err == nil {
+	// Somebody else's of that name says nothing about this node; it is refused when the volume is asked for.
+	if err == nil && kube.Owned(s.node.Volume(), &pvc) == nil {
 		s.volume = &pvc
+	}
+	return nil
+}
+
+// findOrganization makes sure that the node's organization exists: for a name that is written wrong nothing is made.
+// What the organization still has to make itself is not waited for here.
+func (r *Reconciler) findOrganization(ctx context.Context, s *scope) error {
+	name := s.node.Organization
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: s.obj.GetNamespace(), Name: name}, &s.org)
+	if apierrors.IsNotFound(err) {
+		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 5*time.Second,
+			"Organization %q (spec.organization) does not exist: create it, or make the node anew for another one", name)
+	}
+	if err != nil {
+		return fmt.Errorf("read organization %q: %w", name, err)
 	}
 	return nil
 }
@@ -99,18 +117,9 @@ func (r *Reconciler) applyService(ctx context.Context, s *scope) error {
 // readOrganization reads the public material of the node's organization.
 func (r *Reconciler) readOrganization(ctx context.Context, s *scope) error {
 	namespace, name := s.obj.GetNamespace(), s.node.Organization
-	var org v1alpha1.Organization
-	err := r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &org)
-	if apierrors.IsNotFound(err) {
-		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 5*time.Second,
-			"Organization %q (spec.organization) does not exist: create it", name)
-	}
-	if err != nil {
-		return fmt.Errorf("read organization %q: %w", name, err)
-	}
 	var msp corev1.ConfigMap
-	err = r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: specs.MSPConfigMap(name)}, &msp)
-	if apierrors.IsNotFound(err) || err == nil && !owns(&org, &msp) {
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: specs.MSPConfigMap(name)}, &msp)
+	if apierrors.IsNotFound(err) || err == nil && !owns(&s.org, &msp) {
 		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Organization %q has no certificates yet", name)
 	}
 	if err != nil {

@@ -62,7 +62,7 @@ func (r *Reconciler) removeCA(ctx context.Context, o *v1alpha1.Organization) err
 			return err
 		}
 	}
-	return r.apply.Retain(ctx, &corev1.PersistentVolumeClaim{ObjectMeta: meta})
+	return r.apply.Retain(ctx, specs.CAOf(o).Volume())
 }
 
 // finalize takes the CA down and leaves keys and volume, labelled; a Network that is deleted for good deletes the
@@ -74,12 +74,12 @@ func (r *Reconciler) finalize(ctx context.Context, o *v1alpha1.Organization) err
 	if err := r.removeCA(ctx, o); err != nil {
 		return err
 	}
+	s := r.newScope(o)
 	for _, name := range []string{
 		specs.RootSecret(o.Name), specs.OpsSecret(o.Name), specs.AppSecret(o.Name), specs.AdminSecret(o.Name),
 		specs.CAAdminSecret(o.Name), specs.CATLSSecret(o.Name),
 	} {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: o.Namespace}}
-		if err := r.apply.Retain(ctx, secret); err != nil {
+		if err := r.apply.Retain(ctx, s.secret(name)); err != nil {
 			return err
 		}
 	}

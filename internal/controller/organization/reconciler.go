@@ -75,6 +75,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, watch.ByLabel(v1alpha1.LabelOrganization, v1alpha1.ComponentCA)).
 		Watches(&v1alpha1.Peer{}, handler.EnqueueRequestsFromMapFunc(organizationOf), gone).
 		Watches(&v1alpha1.Orderer{}, handler.EnqueueRequestsFromMapFunc(organizationOf), gone).
+		Watches(&v1alpha1.Organization{}, handler.EnqueueRequestsFromMapFunc(r.namesakes), gone).
 		WithOptions(kube.ControllerOptions(8)).
 		Complete(r)
 	if err != nil {
@@ -112,6 +113,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) bringUp(ctx context.Context, s *scope) error {
 	err := kube.Run(ctx, s,
 		r.checkSpec,
+		r.alone,
 		r.applyVolume,
 		r.ensureIssuers,
 		r.publishMSP,

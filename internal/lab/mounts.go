@@ -185,5 +185,27 @@ func mountSysfs() error {
 	if err := unix.Unmount(aside, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount %q: %w", aside, err)
 	}
-	return os.Remove(filepath.Clean(aside))
+	if err := os.Remove(filepath.Clean(aside)); err != nil {
+		return err
+	}
+	return hideSecondVersion()
+}
+
+// hideSecondVersion takes the tree of control groups of version 2 out of a node
+// whose machine has those of version 1 beside it: nothing in a node uses it,
+// and crun refuses to choose.
+func hideSecondVersion() error {
+	hs, err := hierarchies()
+	if err != nil || unified(hs) {
+		return err
+	}
+	for _, h := range hs {
+		if !h.v2 {
+			continue
+		}
+		if err := unix.Unmount(h.root, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %q: %w", h.root, err)
+		}
+	}
+	return nil
 }

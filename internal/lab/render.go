@@ -35,7 +35,7 @@ state = "/run/containerd"
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       # crun does what runc does in a fraction of the time: design/0004-crun.md.
-      BinaryName = "runc"
+      BinaryName = "crun"
 `, n.path("containerd"), socketPath, pauseRef, cniBin, n.path("cni"))
 }
 

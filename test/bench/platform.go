@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -46,30 +46,20 @@ type platform struct {
 	close   func()
 }
 
-// upPlatform applies the network and its contract and returns when its first transaction is committed.
+// upPlatform applies the network and its contract and returns when its first transaction is committed. It watches and
+// does not ask again and again: on a small machine that would take the time it measures.
 func (b *bench) upPlatform(ctx context.Context, name string) (*platform, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
 	p := &platform{name: name, close: func() {}}
-	if err := b.Apply(ctx, fmt.Sprintf(manifests, name, orderers, 1)); err != nil {
+	if err := b.Apply(ctx, fmt.Sprintf(manifests, name, orderers, 1)+fmt.Sprintf(contractManifest, name)); err != nil {
 		return nil, err
 	}
-	// A contract needs its namespace, which the operator makes.
-	err := retry(ctx, func(ctx context.Context) error { return b.Apply(ctx, fmt.Sprintf(contractManifest, name)) })
-	if err != nil {
+	if err := b.WaitReady(ctx, &v1alpha1.Chaincode{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: contractName}}); err != nil {
 		return nil, err
 	}
-	err = retry(ctx, func(ctx context.Context) error {
-		clients, closeAll, err := b.Clients(ctx, name, channelName, contractName)
-		if err != nil {
-			return err
-		}
-		if len(clients) < 2 {
-			closeAll()
-			return errors.New("not all peers are there")
-		}
-		p.clients, p.close = clients, closeAll
-		return nil
-	})
-	if err != nil {
+	var err error
+	if p.clients, p.close, err = b.Clients(ctx, name, channelName, contractName); err != nil {
 		return nil, err
 	}
 	return p, firstTx(ctx, p.clients[0])

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"heddle.dev/heddle/fabsim/internal/node"
+	"heddle.dev/heddle/fabsim/internal/orderer"
 )
 
 func main() {
@@ -30,7 +31,7 @@ const usage = `fabsim is a SIMULATED peer and orderer of Hyperledger Fabric, for
 
 // kinds are the nodes that the program can be.
 func kinds() map[string]func(ctx context.Context, environ []string, stderr io.Writer) error {
-	return map[string]func(context.Context, []string, io.Writer) error{}
+	return map[string]func(context.Context, []string, io.Writer) error{"orderer": orderer.Run}
 }
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {

@@ -136,6 +136,9 @@ type DialOptions struct {
 	// ServerName that the other's certificate has to bear, if it is not the
 	// host of the address.
 	ServerName string
+	// Verify judges the other's certificate once its authority is known to be
+	// right; optional.
+	Verify func(certificate *x509.Certificate) error
 }
 
 // Dial prepares a connection to another node; it is made at the first call.
@@ -149,6 +152,9 @@ func Dial(address string, o DialOptions) (*grpc.ClientConn, error) {
 		config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: o.ServerName}
 		if o.Certificate != nil {
 			config.Certificates = []tls.Certificate{*o.Certificate}
+		}
+		if o.Verify != nil {
+			config.VerifyConnection = func(state tls.ConnectionState) error { return o.Verify(state.PeerCertificates[0]) }
 		}
 		creds = credentials.NewTLS(config)
 	}

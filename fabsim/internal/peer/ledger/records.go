@@ -85,7 +85,7 @@ func (r *records) addHistory(block uint64, spaces map[uint64][]*rwset.Space) err
 
 // Missing is private data of a transaction that a peer should have.
 type Missing struct {
-	Block, Tx            uint64
+	Block, Tx             uint64
 	Namespace, Collection string
 }
 

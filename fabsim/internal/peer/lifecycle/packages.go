@@ -87,7 +87,9 @@ func (p *Package) check() error {
 }
 
 // PackageID is the ID of a package: its label and the hash of its bytes.
-func PackageID(label string, raw []byte) string { return fmt.Sprintf("%s:%x", label, sha256.Sum256(raw)) }
+func PackageID(label string, raw []byte) string {
+	return fmt.Sprintf("%s:%x", label, sha256.Sum256(raw))
+}
 
 // Packages are those that are installed, one file each.
 type Packages struct{ dir string }

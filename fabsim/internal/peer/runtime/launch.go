@@ -93,7 +93,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 
 // Execute calls a contract, launched if need be, and gives its last message.
 func (r *Runtime) Execute(ctx context.Context, id string, call *Call, input *pb.ChaincodeInput) (*pb.ChaincodeMessage, error) {
-	s, err := r.Launch(ctx, id)
+	s, err := r.connected(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +108,8 @@ func (r *Runtime) Execute(ctx context.Context, id string, call *Call, input *pb.
 	return out, nil
 }
 
-// Launch waits until a contract is connected, and starts it if nobody has.
-func (r *Runtime) Launch(ctx context.Context, id string) (*session, error) { //nolint:revive // callers outside only wait
+// connected waits until a contract is connected, and starts it if nobody has.
+func (r *Runtime) connected(ctx context.Context, id string) (*session, error) {
 	r.mu.Lock()
 	if s := r.sessions[id]; s != nil && r.starting[id] == nil {
 		r.mu.Unlock()
@@ -168,13 +168,6 @@ func (r *Runtime) start(ctx context.Context, l *launch) {
 		}
 	})
 	defer timer.Stop()
-	go func() {
-		select {
-		case <-l.done:
-			timer.Stop()
-		case <-ctx.Done():
-		}
-	}()
 	r.failed(l, r.run(ctx, l.id))
 }
 

@@ -93,7 +93,9 @@ func (b *Builder) ReadHash(ns, coll, key string, version *Version) {
 }
 
 // WritePrivate notes a new private value; none deletes the key.
-func (b *Builder) WritePrivate(ns, coll, key string, value []byte) { b.private(ns, coll, key, value, false) }
+func (b *Builder) WritePrivate(ns, coll, key string, value []byte) {
+	b.private(ns, coll, key, value, false)
+}
 
 // Purge notes that a private key goes, history and all.
 func (b *Builder) Purge(ns, coll, key string) { b.private(ns, coll, key, nil, true) }

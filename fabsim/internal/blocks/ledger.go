@@ -18,13 +18,14 @@ import (
 //
 // Blocks that it gives out are shared: nobody may change them.
 type Ledger struct {
-	channel string
-	store   *blkstorage.BlockStore
-	height  atomic.Uint64
+	channel      string
+	store        *blkstorage.BlockStore
+	transactions bool
+	height       atomic.Uint64
 }
 
-func newLedger(channel string, store *blkstorage.BlockStore) (*Ledger, error) {
-	l := &Ledger{channel: channel, store: store}
+func newLedger(channel string, store *blkstorage.BlockStore, transactions bool) (*Ledger, error) {
+	l := &Ledger{channel: channel, store: store, transactions: transactions}
 	info, err := l.Info()
 	if err != nil {
 		return nil, err
@@ -37,8 +38,15 @@ func newLedger(channel string, store *blkstorage.BlockStore) (*Ledger, error) {
 func (l *Ledger) Channel() string { return l.channel }
 
 // Append writes the next block; it is safe on disk once Append returns. It
-// refuses a block that does not follow the last one.
+// refuses a block that does not follow the last one and, where transactions
+// can be found, one that does not say of each whether it is valid.
 func (l *Ledger) Append(block *cb.Block) error {
+	InitMetadata(block)
+	codes := block.GetMetadata().GetMetadata()[cb.BlockMetadataIndex_TRANSACTIONS_FILTER]
+	if l.transactions && len(codes) != len(block.GetData().GetData()) {
+		return fmt.Errorf("append block %d of %s: it has %d transactions and the validation of %d",
+			block.GetHeader().GetNumber(), l.channel, len(block.GetData().GetData()), len(codes))
+	}
 	if err := l.store.AddBlock(block); err != nil {
 		return fmt.Errorf("append block %d of %s: %w", block.GetHeader().GetNumber(), l.channel, err)
 	}

@@ -24,7 +24,8 @@ type Options struct {
 
 // Store has the chains of all channels of a node.
 type Store struct {
-	provider *blkstorage.BlockStoreProvider
+	provider     *blkstorage.BlockStoreProvider
+	transactions bool
 
 	mu      sync.Mutex
 	ledgers map[string]*Ledger
@@ -43,7 +44,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open block store %s: %w", o.Dir, err)
 	}
-	return &Store{provider: provider, ledgers: map[string]*Ledger{}}, nil
+	return &Store{provider: provider, transactions: o.Transactions, ledgers: map[string]*Ledger{}}, nil
 }
 
 // Channels are the channels that there is a chain of, even an empty one, in
@@ -77,7 +78,7 @@ func (s *Store) Ledger(channel string) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open chain of %s: %w", channel, err)
 	}
-	ledger, err := newLedger(channel, store)
+	ledger, err := newLedger(channel, store, s.transactions)
 	if err != nil {
 		return nil, err
 	}

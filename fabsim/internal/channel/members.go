@@ -1,7 +1,9 @@
 package channel
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -74,7 +76,7 @@ func (c *Config) Endpoints() []Endpoint {
 }
 
 // TLSRoots are the TLS authorities (PEM) of all members, of applications and
-// of orderers.
+// of orderers, in an order that depends on nothing else.
 func (c *Config) TLSRoots() [][]byte {
 	var out [][]byte
 	if orderers, ok := c.OrdererConfig(); ok {
@@ -87,6 +89,7 @@ func (c *Config) TLSRoots() [][]byte {
 			out = append(out, tlsRoots(org.MSP())...)
 		}
 	}
+	slices.SortFunc(out, bytes.Compare)
 	return out
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -12,11 +13,21 @@ import (
 type Logger = flogging.FabricLogger
 
 // InitLogging lets the whole process log to w, with the levels of
-// FABRIC_LOGGING_SPEC and the format of FABRIC_LOGGING_FORMAT.
-func InitLogging(w io.Writer, environ []string) {
-	flogging.Init(flogging.Config{
-		Writer: w, LogSpec: variable(environ, "FABRIC_LOGGING_SPEC"), Format: variable(environ, "FABRIC_LOGGING_FORMAT"),
-	})
+// FABRIC_LOGGING_SPEC and the format of FABRIC_LOGGING_FORMAT. gRPC says
+// nothing below errors unless it is asked to.
+func InitLogging(w io.Writer, environ []string) error {
+	spec := variable(environ, "FABRIC_LOGGING_SPEC")
+	if spec == "" {
+		spec = "info"
+	}
+	if !strings.Contains(spec, "grpc") {
+		spec += ":grpc=error"
+	}
+	err := flogging.Global.Apply(flogging.Config{Writer: w, LogSpec: spec, Format: variable(environ, "FABRIC_LOGGING_FORMAT")})
+	if err != nil {
+		return fmt.Errorf("set up logging (FABRIC_LOGGING_SPEC, FABRIC_LOGGING_FORMAT): %w", err)
+	}
+	return nil
 }
 
 // NewLogger makes the logger of a part, named as Fabric names it:

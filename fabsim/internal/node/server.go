@@ -7,15 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 )
 
 const (
@@ -24,7 +27,7 @@ const (
 	MaxMessageSize = 100 * 1024 * 1024
 
 	connectionTimeout = 5 * time.Second
-	stopGrace         = 2 * time.Second
+	stopGrace         = 300 * time.Millisecond // deliveries never end by themselves
 )
 
 // ServerOptions of a gRPC server.
@@ -69,13 +72,32 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 		grpc.MaxSendMsgSize(or(o.MaxSend, MaxMessageSize)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: or(o.Interval, 2*time.Hour), Timeout: or(o.Timeout, 20*time.Second)}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: or(o.MinInterval, time.Minute), PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(o.Unary...),
-		grpc.ChainStreamInterceptor(o.Stream...),
+		grpc.ChainUnaryInterceptor(append([]grpc.UnaryServerInterceptor{surviveUnary}, o.Unary...)...),
+		grpc.ChainStreamInterceptor(append([]grpc.StreamServerInterceptor{surviveStream}, o.Stream...)...),
 	)
 	status := health.NewServer()
 	status.SetServingStatus("", healthgrpc.HealthCheckResponse_SERVING)
 	healthgrpc.RegisterHealthServer(server, status)
 	return &Server{Server: server, listener: listener}, nil
+}
+
+// surviveUnary and surviveStream turn a panic in one call into an error of
+// that call: the libraries below panic at some malformed messages.
+func surviveUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (response any, err error) {
+	defer survive(info.FullMethod, &err)
+	return next(ctx, request)
+}
+
+func surviveStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	defer survive(info.FullMethod, &err)
+	return next(server, stream)
+}
+
+func survive(method string, err *error) {
+	if cause := recover(); cause != nil {
+		NewLogger("grpc.survive").Errorf("%s panicked: %v\n%s", method, cause, debug.Stack())
+		*err = status.Errorf(codes.Internal, "%s failed", method)
+	}
 }
 
 func or[T comparable](value, otherwise T) T {

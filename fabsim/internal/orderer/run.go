@@ -23,7 +23,9 @@ import (
 // Run is a simulated orderer with the settings of an environment. It ends
 // orderly with ctx, and with an error if a setting is wrong.
 func Run(ctx context.Context, environ []string, stderr io.Writer) error {
-	node.InitLogging(stderr, environ)
+	if err := node.InitLogging(stderr, environ); err != nil {
+		return err
+	}
 	log := node.NewLogger("orderer.common.server")
 	settings, err := readConfig(environ)
 	if err != nil {
@@ -152,4 +154,3 @@ func (a *admin) Handler(settings *config, channels *registry.Registry) {
 
 // ServeHTTP answers a request.
 func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
-

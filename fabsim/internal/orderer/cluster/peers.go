@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,12 +52,13 @@ func NewPeers(ctx context.Context, o Options) *Peers {
 }
 
 // Set says who the other orderers are, and the TLS authorities (PEM) of their
-// organisations. Connections to nodes that stay as they are stay.
+// organisations. Connections to nodes of which nothing changed stay.
 func (p *Peers) Set(nodes map[uint64]Node, roots [][]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, r := range p.nodes {
-		if n, ok := nodes[id]; ok && n.Address == r.node.Address && bytes.Equal(n.ServerCert, r.node.ServerCert) {
+		if n, ok := nodes[id]; ok && n.Address == r.node.Address && bytes.Equal(n.ServerCert, r.node.ServerCert) &&
+			slices.EqualFunc(roots, r.roots, bytes.Equal) {
 			continue
 		}
 		r.retire()
@@ -146,7 +148,7 @@ func (p *Peers) connect(id uint64, n Node, roots [][]byte) (*remote, error) {
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
 	r := &remote{
-		id: id, node: n, o: p.o, conn: conn, ctx: ctx, cancel: cancel,
+		id: id, node: n, roots: roots, o: p.o, conn: conn, ctx: ctx, cancel: cancel,
 		queue: make(chan *ab.StepRequest, queue), retired: make(chan struct{}),
 	}
 	go r.send()
@@ -158,6 +160,7 @@ func (p *Peers) connect(id uint64, n Node, roots [][]byte) (*remote, error) {
 type remote struct {
 	id     uint64
 	node   Node
+	roots  [][]byte
 	o      Options
 	conn   *grpc.ClientConn
 	ctx    context.Context //nolint:containedctx // the life of the connection

@@ -135,7 +135,7 @@ type state struct {
 	logged    uint64
 	lastBlock []byte
 
-	tracker pulse
+	tracker  pulse
 	campaign int
 }
 
@@ -220,23 +220,23 @@ func (c *Chain) load() error {
 // Order submits a transaction that was admitted under the configuration of
 // that sequence. It returns once the leader has it.
 func (c *Chain) Order(ctx context.Context, transaction *cb.Envelope, sequence uint64) error {
-	c.o.Metrics.normalProposals.WithLabelValues(c.config0()).Inc()
-	return c.submit(ctx, &ab.SubmitRequest{Channel: c.config0(), LastValidationSeq: sequence, Payload: transaction})
+	c.o.Metrics.normalProposals.WithLabelValues(c.channelID()).Inc()
+	return c.submit(ctx, &ab.SubmitRequest{Channel: c.channelID(), LastValidationSeq: sequence, Payload: transaction})
 }
 
 // Configure submits a configuration transaction.
 func (c *Chain) Configure(ctx context.Context, transaction *cb.Envelope, sequence uint64) error {
-	c.o.Metrics.configProposals.WithLabelValues(c.config0()).Inc()
-	return c.submit(ctx, &ab.SubmitRequest{Channel: c.config0(), LastValidationSeq: sequence, Payload: transaction})
+	c.o.Metrics.configProposals.WithLabelValues(c.channelID()).Inc()
+	return c.submit(ctx, &ab.SubmitRequest{Channel: c.channelID(), LastValidationSeq: sequence, Payload: transaction})
 }
 
-// config0 is the channel's name, which no configuration changes.
-func (c *Chain) config0() string { return c.o.Ledger.Channel() }
+// channelID is the channel's name, which no configuration changes.
+func (c *Chain) channelID() string { return c.o.Ledger.Channel() }
 
 func (c *Chain) submit(ctx context.Context, request *ab.SubmitRequest) error {
 	err := c.Submit(ctx, request)
 	if err != nil {
-		c.o.Metrics.proposalFailures.WithLabelValues(c.config0()).Inc()
+		c.o.Metrics.proposalFailures.WithLabelValues(c.channelID()).Inc()
 	}
 	return err
 }

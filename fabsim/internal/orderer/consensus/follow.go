@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -101,14 +100,17 @@ func (c *Chain) count() {
 		c.tracker.count = 0
 		return
 	}
-	if c.tracker.count++; c.tracker.count != stable {
+	if c.tracker.count++; c.tracker.count < stable {
 		return
 	}
 	c.gauge(c.o.Metrics.activeNodes, uint64(len(active)))
 	metadata, err := proto.Marshal(&etcdraft.ClusterMetadata{ActiveNodes: active})
-	if err == nil && !bytes.Equal(metadata, c.tracker.metadata) {
-		c.tracker.metadata, c.tracker.told = metadata, map[uint64]bool{}
+	if err != nil {
+		c.log.Errorf("Marshal who is active: %s", err)
+		return
 	}
+	// All over again: a node may have restarted, or heard of another leader.
+	c.tracker = pulse{metadata: metadata, told: map[uint64]bool{}}
 }
 
 // caughtUp is how fetching blocks ended.

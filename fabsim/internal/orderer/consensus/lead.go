@@ -36,7 +36,7 @@ func (c *Chain) noteLeader(ctx context.Context, soft raft.SoftState) {
 	c.soft = soft
 	if soft.Lead != before.Lead {
 		c.log.Infof("Raft leader changed: %d -> %d", before.Lead, soft.Lead)
-		c.o.Metrics.leaderChanges.WithLabelValues(c.config0()).Inc()
+		c.o.Metrics.leaderChanges.WithLabelValues(c.channelID()).Inc()
 		c.leaderID.Store(soft.Lead)
 		if soft.Lead == c.id {
 			c.gauge(c.o.Metrics.isLeader, 1)
@@ -66,7 +66,7 @@ func (c *Chain) stepDown(ctx context.Context) {
 	c.gauge(c.o.Metrics.isLeader, 0)
 	c.setTimer(false, 0)
 	for _, message := range c.cutter.Cut() {
-		c.pass(ctx, &ab.SubmitRequest{Channel: c.config0(), LastValidationSeq: c.config.Sequence(), Payload: message})
+		c.pass(ctx, &ab.SubmitRequest{Channel: c.channelID(), LastValidationSeq: c.config.Sequence(), Payload: message})
 	}
 	if c.transfer != nil {
 		c.pass(ctx, c.transfer.request)
@@ -144,7 +144,7 @@ func (c *Chain) take(ctx context.Context, s *submission) {
 		return
 	}
 	if err := c.order(ctx, s.request); err != nil {
-		c.o.Metrics.proposalFailures.WithLabelValues(c.config0()).Inc()
+		c.o.Metrics.proposalFailures.WithLabelValues(c.channelID()).Inc()
 		c.log.Warnf("Dropped a transaction: %s", err)
 	}
 }
@@ -271,7 +271,7 @@ func (c *Chain) cut() []*cb.Envelope {
 }
 
 func (c *Chain) filled() {
-	c.o.Metrics.fill.WithLabelValues(c.config0()).Observe(time.Since(c.batchBegun).Seconds())
+	c.o.Metrics.fill.WithLabelValues(c.channelID()).Observe(time.Since(c.batchBegun).Seconds())
 	c.batchBegun = time.Time{}
 }
 
@@ -282,7 +282,7 @@ func (c *Chain) propose(batches ...[]*cb.Envelope) {
 			continue
 		}
 		if err := c.proposeBlock(batch); err != nil {
-			c.o.Metrics.proposalFailures.WithLabelValues(c.config0()).Inc()
+			c.o.Metrics.proposalFailures.WithLabelValues(c.channelID()).Inc()
 			c.log.Warnf("Lost a block of %d transactions: %s", len(batch), err)
 			c.elected = true // the next block follows what is decided, not this one
 			return

@@ -18,7 +18,7 @@ import (
 const defaultSnapshotBytes = 16 << 20
 
 func (c *Chain) gauge(vec *prometheus.GaugeVec, value uint64) {
-	vec.WithLabelValues(c.config0()).Set(float64(value))
+	vec.WithLabelValues(c.channelID()).Set(float64(value))
 }
 
 // step gives Raft a message, and those that wait behind it.
@@ -44,7 +44,7 @@ func (c *Chain) settle(ctx context.Context) error {
 		if err := c.store.Save(&ready); err != nil {
 			return err
 		}
-		c.o.Metrics.persist.WithLabelValues(c.config0()).Observe(time.Since(begun).Seconds())
+		c.o.Metrics.persist.WithLabelValues(c.channelID()).Observe(time.Since(begun).Seconds())
 		if ready.SoftState != nil {
 			c.noteLeader(ctx, *ready.SoftState)
 		}
@@ -81,7 +81,7 @@ func (c *Chain) send(messages []raftpb.Message) {
 			c.log.Errorf("Marshal a message of Raft: %s", err)
 			continue
 		}
-		sent := c.peers.Send(message.To, &ab.ConsensusRequest{Channel: c.config0(), Payload: raw, Metadata: c.tracker.news(message.To)})
+		sent := c.peers.Send(message.To, &ab.ConsensusRequest{Channel: c.channelID(), Payload: raw, Metadata: c.tracker.news(message.To)})
 		if !sent {
 			c.raw.ReportUnreachable(message.To)
 		}

@@ -20,8 +20,8 @@ func (c *Chain) Run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer close(c.done)
-	defer c.o.Metrics.forget(c.config0())
-	if c.store, err = raftlog.Open(c.o.WALDir, c.o.SnapDir); err != nil {
+	defer c.o.Metrics.forget(c.channelID())
+	if c.store, err = raftlog.Open(c.log, c.o.WALDir, c.o.SnapDir); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.store.Close()) }()
@@ -32,7 +32,7 @@ func (c *Chain) Run(ctx context.Context) (err error) {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	defer c.o.Service.Unset(c.config0())
+	defer c.o.Service.Unset(c.channelID())
 	defer c.setErrored(true)
 	return c.loop(ctx)
 }
@@ -88,7 +88,7 @@ func (c *Chain) begin(ctx context.Context) error {
 // firstLeader picks the node that stands for election at once when a channel
 // begins; real orderers pick the same one.
 func (c *Chain) firstLeader() bool {
-	sum := sha256.Sum256([]byte(c.config0()))
+	sum := sha256.Sum256([]byte(c.channelID()))
 	number, read := binary.Uvarint(sum[24:])
 	if read <= 0 {
 		number = 0
@@ -105,7 +105,7 @@ func (c *Chain) connect() error {
 	if err := c.peers.Set(others, roots); err != nil {
 		return err
 	}
-	return c.o.Service.Set(c.config0(), c, others)
+	return c.o.Service.Set(c.channelID(), c, others)
 }
 
 func (c *Chain) loop(ctx context.Context) error {

@@ -18,6 +18,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"heddle.dev/heddle/fabsim/internal/node"
 )
 
 const (
@@ -33,6 +35,7 @@ const (
 type Log struct {
 	*raft.MemoryStorage
 
+	log             *node.Logger
 	walDir, snapDir string
 	wal             *wal.WAL
 	snaps           *snap.Snapshotter
@@ -41,14 +44,14 @@ type Log struct {
 
 // Open opens the log in the two folders, or makes an empty one. A torn end, as
 // a crash leaves it, is cut off: nobody was told of what stood there.
-func Open(walDir, snapDir string) (*Log, error) {
-	l := &Log{MemoryStorage: raft.NewMemoryStorage(), walDir: walDir, snapDir: snapDir}
+func Open(log *node.Logger, walDir, snapDir string) (*Log, error) {
+	l := &Log{log: log, MemoryStorage: raft.NewMemoryStorage(), walDir: walDir, snapDir: snapDir}
 	if err := os.MkdirAll(snapDir, 0o750); err != nil {
 		return nil, fmt.Errorf("open raft log: %w", err)
 	}
-	l.snaps = snap.New(nil, snapDir)
+	l.snaps = snap.New(log.Zap(), snapDir)
 	if !wal.Exist(walDir) {
-		created, err := wal.Create(nil, walDir, nil)
+		created, err := wal.Create(log.Zap(), walDir, nil)
 		if err != nil {
 			return nil, fmt.Errorf("create raft log %s: %w", walDir, err)
 		}
@@ -57,7 +60,7 @@ func Open(walDir, snapDir string) (*Log, error) {
 		}
 	}
 	state, entries, err := l.read()
-	if errors.Is(err, io.ErrUnexpectedEOF) && wal.Repair(nil, walDir) {
+	if errors.Is(err, io.ErrUnexpectedEOF) && wal.Repair(log.Zap(), walDir) {
 		state, entries, err = l.read()
 	}
 	if err != nil {
@@ -78,7 +81,7 @@ func (l *Log) read() (raftpb.HardState, []raftpb.Entry, error) {
 	var none raftpb.HardState
 	// Only a snapshot that the log knows of may be used: one whose writing
 	// was interrupted is not.
-	known, err := wal.ValidSnapshotEntries(nil, l.walDir)
+	known, err := wal.ValidSnapshotEntries(l.log.Zap(), l.walDir)
 	if err != nil {
 		return none, nil, err
 	}
@@ -94,7 +97,7 @@ func (l *Log) read() (raftpb.HardState, []raftpb.Entry, error) {
 			return none, nil, err
 		}
 	}
-	if l.wal, err = wal.Open(nil, l.walDir, start); err != nil {
+	if l.wal, err = wal.Open(l.log.Zap(), l.walDir, start); err != nil {
 		return none, nil, err
 	}
 	_, state, entries, err := l.wal.ReadAll()

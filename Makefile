@@ -66,6 +66,7 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(BIN)/kal
 	$(BIN)/kal ./api/...
 	cd samples/contracts/asset-go && $< run --config $(CURDIR)/.golangci.yml ./...
 	cd tools/kal && $< run --config $(CURDIR)/.golangci.yml ./...
+	cd fabsim && $< run --config $(CURDIR)/.golangci.yml ./...
 
 # Generated files are made anew; one that comes out different was not current.
 verify: $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)
@@ -77,8 +78,8 @@ verify: $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)
 	@echo 'generated files are current'
 
 .PHONY: images
-images: _build _lab $(BIN)/fabric-ca-server $(BIN)/fabric-ca-client
-	$(BIN)/mkimages -out out/images -bin $(BIN) -fabric-bin '$(FABRIC_BIN)' -version '$(VERSION)' \
+images: _build _lab _fabsim $(BIN)/fabric-ca-server $(BIN)/fabric-ca-client
+	$(BIN)/mkimages -out out/images -bin $(BIN) -fabric-bin '$(FABRIC_BIN)' -simulated-bin out/fabsim/bin -version '$(VERSION)' \
 		-fabric-version $(FABRIC_VERSION) -ca-version $(FABRIC_CA_VERSION)
 
 # The go command knows what is out of date, so it is asked each time.
@@ -87,6 +88,15 @@ _build:
 	@mkdir -p $(BIN)
 	$(GO_BUILD) -o $(BIN)/ ./cmd/... ./tools/mkimages
 	cd samples/contracts/asset-go && $(GO_BUILD) -o $(BIN)/asset-go .
+
+# Simulated nodes, laid out as a release of Fabric: FABRIC_BIN=out/fabsim/bin uses them where real ones are at hand.
+.PHONY: _fabsim
+_fabsim:
+	@mkdir -p out/fabsim/bin out/fabsim/config
+	cd fabsim && $(GO_BUILD) -o $(CURDIR)/out/fabsim/bin/fabsim ./cmd/fabsim
+	@ln -f out/fabsim/bin/fabsim out/fabsim/bin/peer
+	@ln -f out/fabsim/bin/fabsim out/fabsim/bin/orderer
+	@cp fabsim/config/*.yaml out/fabsim/config/
 
 $(BIN)/heddle: _build
 

@@ -36,6 +36,10 @@ type PeerStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Version string `json:"version,omitempty"`
+	// build is what the node's program says it was built from: a commit of Fabric, or "simulated" for a stand-in.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Build string `json:"build,omitempty"`
 	// certificates of the peer with their end.
 	// +optional
 	// +listType=map
@@ -52,6 +56,7 @@ type PeerStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.address`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Build",type=string,JSONPath=`.status.build`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 40 characters that starts with a letter, without dots"

@@ -64,7 +64,7 @@ func nodesOf(o *networkObjects, want func(org string) bool) []treeNode {
 		if n := &o.orderers.Items[i]; want(n.Spec.Organization) {
 			nodes = append(nodes, treeNode{
 				Kind: "orderer", Name: n.Name, readiness: readinessOf(n),
-				Details: joined(n.Status.Address, running(n.Status.Version), daysLeft(n.Status.Certificates)),
+				Details: joined(n.Status.Address, running(n.Status.Version, n.Status.Build), daysLeft(n.Status.Certificates)),
 			})
 		}
 	}
@@ -72,7 +72,7 @@ func nodesOf(o *networkObjects, want func(org string) bool) []treeNode {
 		if n := &o.peers.Items[i]; want(n.Spec.Organization) {
 			nodes = append(nodes, treeNode{
 				Kind: "peer", Name: n.Name, readiness: readinessOf(n),
-				Details: joined(n.Status.Address, running(n.Status.Version), daysLeft(n.Status.Certificates)),
+				Details: joined(n.Status.Address, running(n.Status.Version, n.Status.Build), daysLeft(n.Status.Certificates)),
 			})
 		}
 	}
@@ -156,7 +156,13 @@ func counted(what, n string) string {
 	return what + " " + n
 }
 
-func running(version string) string { return counted("runs", version) }
+// running tells a node's version, and the build where it is a word and not a commit: a stand-in calls itself simulated.
+func running(version, build string) string {
+	if version == "" || build == "" || strings.ContainsAny(build, "0123456789") {
+		return counted("runs", version)
+	}
+	return fmt.Sprintf("runs %s (%s)", version, build)
+}
 
 func joined(facts ...string) string {
 	var kept []string

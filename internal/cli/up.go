@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"heddle.dev/heddle/internal/cli/output"
+	"heddle.dev/heddle/internal/image"
 	"heddle.dev/heddle/internal/lab"
 )
 
@@ -71,7 +73,9 @@ type upRun struct {
 	lab *lab.Lab
 	// madeLab says that this run made it.
 	madeLab bool
-	receipt *upReceipt
+	// simulated says that stand-ins for Fabric's nodes were loaded.
+	simulated bool
+	receipt   *upReceipt
 }
 
 // upReceipt is what up prints in the end.
@@ -84,6 +88,8 @@ type upReceipt struct {
 	BlockNumber   uint64  `json:"blockNumber"`
 	Seconds       float64 `json:"seconds"`
 	Phases        []phase `json:"phases"`
+	// Simulated says that stand-ins for Fabric's nodes were loaded into the lab.
+	Simulated bool `json:"simulated,omitempty"`
 }
 
 func (a *app) up(ctx context.Context, f *upFlags) error {
@@ -190,6 +196,10 @@ func (r *upRun) loadImages(ctx context.Context, note func(string)) error {
 		return fmt.Errorf("there is no image archive (*.tar) in %s: make them with 'make images', or name their folder with --images or HEDDLE_IMAGES", dir)
 	}
 	note(fmt.Sprintf("%d archives from %s", len(archives), dir))
+	// A folder of archives without a list is fine: then nobody knows what is simulated until the nodes say so.
+	if index, err := image.ReadIndex(dir); err == nil {
+		r.simulated = slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.Simulated })
+	}
 	for _, s := range r.lab.Sites() {
 		if err := s.Load(ctx, archives...); err != nil {
 			return fmt.Errorf("load images: %w", err)
@@ -221,8 +231,12 @@ func imagesDir(named string) (string, error) {
 // print tells the outcome and what to try next.
 func (r *upRun) print() error {
 	rec := r.receipt
+	rec.Simulated = r.simulated
 	rec.Phases, rec.Seconds = r.phases, time.Since(r.start).Round(time.Millisecond).Seconds()
 	return r.app.print(output.Document{Value: rec, Names: []string{rec.TransactionID}, Table: func(w io.Writer) error {
+		if rec.Simulated {
+			fmt.Fprint(w, "\nThe network's nodes are SIMULATED (fabsim): this machine has no images and no programs of Fabric.\n")
+		}
 		_, err := fmt.Fprintf(w, `
 Block %d of channel %s holds transaction %s
 after %.1f s.

@@ -32,6 +32,8 @@ type Entry struct {
 	Digest string `json:"digest"`
 	// Source says where it came from, for people.
 	Source string `json:"source"`
+	// Simulated says that it stands in for one of Fabric's nodes.
+	Simulated bool `json:"simulated,omitempty"`
 }
 
 // Missing is an image that could not be had, and the sentence that says why.

@@ -51,6 +51,8 @@ type Release struct {
 	Bin string
 	// Version is what the programs say of themselves, without the v.
 	Version string
+	// Simulated says that the programs are stand-ins for Fabric's (fabsim).
+	Simulated bool
 }
 
 const (
@@ -73,7 +75,11 @@ func (r Release) PeerSpec() (Spec, error) {
 
 // OrdererSpec lays an orderer out as the stock image does.
 func (r Release) OrdererSpec() (Spec, error) {
-	spec, err := r.node("orderer", "orderer.yaml", "configtx.yaml")
+	config := []string{"orderer.yaml"}
+	if !r.Simulated {
+		config = append(config, "configtx.yaml")
+	}
+	spec, err := r.node("orderer", config...)
 	if err != nil {
 		return Spec{}, err
 	}
@@ -106,13 +112,22 @@ func (r Release) node(name string, config ...string) (Spec, error) {
 		Env:     []string{"FABRIC_CFG_PATH=" + fabricConfig, "FABRIC_VER=" + r.Version},
 		User:    fabricUser,
 		Volumes: []string{fabricConfig, fabricState},
-		Labels:  map[string]string{"org.opencontainers.image.version": r.Version},
+		Labels:  r.labels(name),
 	}
 	if len(files) > len(config)+1 { // libraries came along
 		// Without a C library's resolver modules the Go one is the only one that works.
 		spec.Env = append(spec.Env, "GODEBUG=netdns=go")
 	}
 	return spec, nil
+}
+
+// labels tell an image of a simulated node apart from one of Fabric's.
+func (r Release) labels(name string) map[string]string {
+	title := "Hyperledger Fabric " + name
+	if r.Simulated {
+		title = "fabsim: SIMULATED Fabric " + name + ", for trying and testing"
+	}
+	return map[string]string{"org.opencontainers.image.version": r.Version, "org.opencontainers.image.title": title}
 }
 
 // stockBuilder packs the external builder of the release archive, when it is
@@ -162,6 +177,9 @@ func CASpec(server, client, version string) (Spec, error) {
 		Labels:  map[string]string{"org.opencontainers.image.version": version},
 	}, nil
 }
+
+// SaysSimulated tells from what a program prints about itself whether it is a stand-in for Fabric's.
+func SaysSimulated(output string) bool { return strings.Contains(output, "simulated node") }
 
 // ParseVersion finds the version in what a program of Fabric prints about itself.
 func ParseVersion(output string) (string, error) {

@@ -84,6 +84,23 @@ func TestFabricNodes(t *testing.T) {
 	}
 }
 
+func TestSimulatedNodesSaySo(t *testing.T) {
+	release := newRelease(t, os.Args[0])
+	for simulated, word := range map[bool]string{false: "Hyperledger Fabric", true: "SIMULATED"} {
+		release.Simulated = simulated
+		spec, err := release.OrdererSpec()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if title := spec.Labels["org.opencontainers.image.title"]; !strings.Contains(title, word) {
+			t.Errorf("title %q does not say %q", title, word)
+		}
+	}
+	if !SaysSimulated("peer:\n Version: v3.1.5\n This is a simulated node (fabsim)\n") || SaysSimulated("peer:\n Version: v3.1.5\n") {
+		t.Error("a simulated program and one of Fabric are not told apart")
+	}
+}
+
 func TestFabricNodesRefuse(t *testing.T) {
 	cases := map[string]func(t *testing.T, r Release){
 		"no program": func(t *testing.T, r Release) { remove(t, filepath.Join(r.Bin, "peer")) },

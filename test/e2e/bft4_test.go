@@ -4,11 +4,22 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"heddle.dev/heddle/test/harness"
 )
+
+// realNodes marks a test of something that simulated nodes refuse by name (docs/reference/fabsim.md).
+func realNodes(t *testing.T, c *harness.Cluster, what string) {
+	t.Helper()
+	if c.Simulated {
+		t.Skipf("skipped, not passed: simulated nodes have no %s", what)
+	}
+}
 
 // TestBFT4: four SmartBFT orderers order transactions, and go on with one of them silent.
 func TestBFT4(t *testing.T) {
 	ctx, c := start(t, 8*time.Minute)
+	realNodes(t, c, "BFT channels")
 	s := raft3("bft4")
 	s.Consensus, s.Orderers = "BFT", 4
 	up(ctx, t, c, s)

@@ -26,6 +26,9 @@ func TestBFTLeaderKilled(t *testing.T) {
 func leaderKilled(t *testing.T, s shape, limit time.Duration) {
 	t.Helper()
 	ctx, c := start(t, 12*time.Minute)
+	if s.Consensus == "BFT" {
+		realNodes(t, c, "BFT channels")
+	}
 	up(ctx, t, c, s)
 	peers := clients(ctx, t, c, s.Name, "demo")
 	submit(ctx, t, peers, "warm")

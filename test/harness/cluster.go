@@ -53,6 +53,8 @@ type Cluster struct {
 	// Lab and Site are nil when the cluster is not ours.
 	Lab  *lab.Lab
 	Site *lab.Site
+	// Simulated says that the lab's nodes are stand-ins for Fabric's (fabsim).
+	Simulated bool
 
 	root     string
 	progress func(string, ...any)
@@ -133,6 +135,9 @@ func (c *Cluster) openLab(ctx context.Context, o Options) error {
 		return fmt.Errorf("load images: %w", err)
 	}
 	c.progress("%d images are loaded", len(archives))
+	if c.Simulated {
+		c.progress("the nodes are SIMULATED (fabsim)")
+	}
 	return nil
 }
 
@@ -149,6 +154,7 @@ func (c *Cluster) archives() ([]string, error) {
 	var files []string
 	for _, e := range index.Images {
 		files = append(files, filepath.Join(folder, e.Archive))
+		c.Simulated = c.Simulated || e.Simulated
 	}
 	return files, nil
 }

@@ -16,6 +16,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "out/images", "folder for the archives")
 	flag.StringVar(&o.bin, "bin", "out/bin", "folder of the programs built here")
 	flag.StringVar(&o.fabricBin, "fabric-bin", "", "folder of Fabric's release programs; empty: pull images")
+	flag.StringVar(&o.simulatedBin, "simulated-bin", "", "folder of simulated nodes, laid out as a release, for when neither can be had; empty: none")
 	flag.StringVar(&o.version, "version", "dev", "tag of the images of programs built here")
 	flag.StringVar(&o.fabricVersion, "fabric-version", "3.1.5", "version of Fabric's images to pull")
 	flag.StringVar(&o.caVersion, "ca-version", "1.5.15", "version of fabric-ca")

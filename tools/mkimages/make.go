@@ -22,6 +22,7 @@ const pullLimit = 10 * time.Minute
 
 type options struct {
 	out, bin, fabricBin string
+	simulatedBin        string
 	version             string
 	fabricVersion       string
 	caVersion           string
@@ -94,34 +95,27 @@ func (o *options) ours() []product {
 	}
 }
 
-// fabric packs the peer and the orderer from release programs, or pulls them.
+// fabric packs the peer and the orderer from release programs, or pulls them, or packs simulated ones.
 func (o *options) fabric(ctx context.Context, index *image.Index) error {
-	nodes := []struct {
-		name, program, repository string
-		spec                      func(image.Release) (image.Spec, error)
-	}{
+	for _, n := range []node{
 		{"fabric-peer", "peer", image.PeerRepository, image.Release.PeerSpec},
 		{"fabric-orderer", "orderer", image.OrdererRepository, image.Release.OrdererSpec},
-	}
-	for _, n := range nodes {
-		release, found, err := o.release(ctx, n.program)
+	} {
+		entry, err := o.packed(ctx, n, o.fabricBin)
 		if err != nil {
 			return err
 		}
-		var entry *image.Entry
-		if found {
-			entry, err = o.make(product{
-				n.name, n.repository, release.Version, "packed from " + o.fabricBin,
-				func() (image.Spec, error) { return n.spec(release) },
-			})
-			if err != nil {
+		var reason string
+		if entry == nil {
+			entry, reason = o.pulled(ctx, n)
+		}
+		if entry == nil {
+			if entry, err = o.packed(ctx, n, o.simulatedBin); err != nil {
 				return err
 			}
-		} else if entry, err = o.pull(ctx, n.name, n.repository+":"+o.fabricVersion); err != nil {
-			index.Missing = append(index.Missing, image.Missing{Name: n.name, Reason: fmt.Sprintf(
-				"FABRIC_BIN (%q) has no %s program, and the image cannot be pulled: %v; "+
-					"put Fabric's release programs there with their config folder beside it, or give this machine a way to the registry",
-				o.fabricBin, n.program, err)})
+		}
+		if entry == nil {
+			index.Missing = append(index.Missing, image.Missing{Name: n.name, Reason: reason})
 			continue
 		}
 		index.Images = append(index.Images, *entry)
@@ -129,20 +123,54 @@ func (o *options) fabric(ctx context.Context, index *image.Index) error {
 	return nil
 }
 
-// release asks a release program for its version; found is false when there is no
-// such program.
-func (o *options) release(ctx context.Context, program string) (r image.Release, found bool, err error) {
-	if o.fabricBin == "" {
+// node is one of Fabric's two.
+type node struct {
+	name, program, repository string
+	spec                      func(image.Release) (image.Spec, error)
+}
+
+// packed makes a node's image from a folder of programs; nil if there is none.
+func (o *options) packed(ctx context.Context, n node, bin string) (*image.Entry, error) {
+	release, found, err := release(ctx, bin, n.program)
+	if err != nil || !found {
+		return nil, err
+	}
+	source := "packed from " + bin
+	if release.Simulated {
+		source = "SIMULATED by fabsim"
+	}
+	entry, err := o.make(product{n.name, n.repository, release.Version, source, func() (image.Spec, error) { return n.spec(release) }})
+	if err != nil {
+		return nil, err
+	}
+	entry.Simulated = release.Simulated
+	return entry, nil
+}
+
+// pulled gets a node's image from its registry; nil with the reason if it cannot be had.
+func (o *options) pulled(ctx context.Context, n node) (*image.Entry, string) {
+	entry, err := o.pull(ctx, n.name, n.repository+":"+o.fabricVersion)
+	if err == nil {
+		return entry, ""
+	}
+	return nil, fmt.Sprintf("FABRIC_BIN (%q) has no %s program, and the image cannot be pulled: %v; "+
+		"put Fabric's release programs there with their config folder beside it, or give this machine a way to the registry",
+		o.fabricBin, n.program, err)
+}
+
+// release asks a program for its version; found is false when there is no such program.
+func release(ctx context.Context, bin, program string) (r image.Release, found bool, err error) {
+	if bin == "" {
 		return image.Release{}, false, nil
 	}
-	file := filepath.Join(o.fabricBin, program)
+	file := filepath.Join(bin, program)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return image.Release{}, false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, file, "version")
-	command.Env = []string{"FABRIC_CFG_PATH=" + filepath.Join(filepath.Dir(filepath.Clean(o.fabricBin)), "config")}
+	command.Env = []string{"FABRIC_CFG_PATH=" + filepath.Join(filepath.Dir(filepath.Clean(bin)), "config")}
 	output, err := command.Output()
 	if err != nil {
 		return image.Release{}, false, fmt.Errorf("ask %q for its version: %w", file, err)
@@ -151,7 +179,7 @@ func (o *options) release(ctx context.Context, program string) (r image.Release,
 	if err != nil {
 		return image.Release{}, false, fmt.Errorf("ask %q for its version: %w", file, err)
 	}
-	return image.Release{Bin: o.fabricBin, Version: version}, true, nil
+	return image.Release{Bin: bin, Version: version, Simulated: image.SaysSimulated(string(output))}, true, nil
 }
 
 func (o *options) make(p product) (*image.Entry, error) {

@@ -13,10 +13,14 @@ import (
 	"heddle.dev/heddle/internal/image"
 )
 
-// TestMain lets the test stand for a program of Fabric, which says its version.
+// TestMain lets the test stand for a program of Fabric, which says its version, and in a folder of simulated ones that
+// it is one of them.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "version" {
 		fmt.Printf("%s:\n Version: v9.8.7\n", filepath.Base(os.Args[0]))
+		if strings.Contains(os.Args[0], "/simulated/") {
+			fmt.Println(" This is a simulated node.")
+		}
 		return
 	}
 	os.Exit(m.Run())
@@ -146,6 +150,26 @@ func TestSaysWhatIsMissing(t *testing.T) {
 	o.strict = true
 	if err := o.run(t.Context(), new(bytes.Buffer)); err == nil {
 		t.Error("strict, and images are missing, and no error")
+	}
+}
+
+func TestPacksSimulatedNodesAsTheLastResort(t *testing.T) {
+	o := newOptions(t, "bin/testbox", "fabric/bin/peer", "simulated/bin/peer", "simulated/bin/orderer", "simulated/config/core.yaml", "simulated/config/orderer.yaml")
+	o.simulatedBin = filepath.Join(filepath.Dir(o.out), "simulated", "bin")
+	if err := o.run(t.Context(), new(bytes.Buffer)); err != nil {
+		t.Fatal(err)
+	}
+	index, err := image.ReadIndex(o.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := index.Find("fabric-peer", "fabric-orderer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The release has a peer, so only the orderer is simulated.
+	if entries[0].Simulated || !entries[1].Simulated || entries[1].Ref != "docker.io/hyperledger/fabric-orderer:9.8.7" {
+		t.Errorf("got %+v, want a packed peer and a simulated orderer", entries)
 	}
 }
 

@@ -112,6 +112,9 @@ func TestPeerAndOrdererBecomeReady(t *testing.T) {
 		t.Errorf("addresses %s, %s", p.Status.Address, o.Status.Address)
 	}
 	w.Eventually(t, "the version is told", func() bool { return w.Read(t, p, p.Name) && p.Status.Version == "3.1.5" })
+	if p.Status.Build != "abc" {
+		t.Errorf("the build is %q, want what the node tells", p.Status.Build)
+	}
 	var pvc corev1.PersistentVolumeClaim
 	w.Eventually(t, "the volume notes the version", func() bool {
 		return w.Read(t, &pvc, "peer0-banka") && pvc.Annotations[specs.AnnotationRan] == "3.1.5"
@@ -288,6 +291,9 @@ func TestDowngradeIsRefused(t *testing.T) {
 	w := start(t)
 	p := w.peer(t, "peer0-banka")
 	w.up(t, p)
+	if p.Status.Build != "abc" {
+		t.Errorf("the build is %q, want what the node tells", p.Status.Build)
+	}
 	var pvc corev1.PersistentVolumeClaim
 	w.Eventually(t, "the volume notes the version", func() bool {
 		return w.Read(t, &pvc, p.Name) && pvc.Annotations[specs.AnnotationRan] == "3.1.5"

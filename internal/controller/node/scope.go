@@ -36,7 +36,8 @@ type scope struct {
 	want *appsv1.Deployment
 	// certs and ran go into the status.
 	certs []v1alpha1.CertificateStatus
-	ran   string
+	// ran and built are the version and the build that the running node tells.
+	ran, built string
 	// next is when something has to be renewed or looked at.
 	next time.Duration
 }
@@ -54,7 +55,7 @@ func (s *scope) note() {
 		*s.certificates = s.certs
 	}
 	if s.ran != "" {
-		*s.version = s.ran
+		*s.version, *s.build = s.ran, s.built
 	}
 }
 

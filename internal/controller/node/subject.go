@@ -16,21 +16,21 @@ type subject struct {
 	obj  kube.Object
 	node specs.Node
 	// address, version and certificates point into the object's status.
-	address, version *string
-	certificates     *[]v1alpha1.CertificateStatus
+	address, version, build *string
+	certificates            *[]v1alpha1.CertificateStatus
 }
 
 func ofOrderer(o *v1alpha1.Orderer) subject {
 	return subject{
 		obj: o, node: specs.NodeOfOrderer(o),
-		address: &o.Status.Address, version: &o.Status.Version, certificates: &o.Status.Certificates,
+		address: &o.Status.Address, version: &o.Status.Version, build: &o.Status.Build, certificates: &o.Status.Certificates,
 	}
 }
 
 func ofPeer(p *v1alpha1.Peer) subject {
 	return subject{
 		obj: p, node: specs.NodeOfPeer(p),
-		address: &p.Status.Address, version: &p.Status.Version, certificates: &p.Status.Certificates,
+		address: &p.Status.Address, version: &p.Status.Version, build: &p.Status.Build, certificates: &p.Status.Certificates,
 	}
 }
 

@@ -33,8 +33,11 @@ const (
 type versions struct {
 	client *http.Client
 	mu     sync.Mutex
-	known  map[types.UID]string
+	known  map[types.UID]told
 }
+
+// told is what a node tells of itself: its version, and what it was built from.
+type told struct{ version, build string }
 
 func newVersions(dial func(context.Context, string, string) (net.Conn, error)) *versions {
 	return &versions{
@@ -42,7 +45,7 @@ func newVersions(dial func(context.Context, string, string) (net.Conn, error)) *
 			Timeout:   versionTimeout,
 			Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 		},
-		known: map[types.UID]string{},
+		known: map[types.UID]told{},
 	}
 }
 
@@ -52,30 +55,30 @@ func (r *Reconciler) observeVersion(ctx context.Context, s *scope) error {
 	if err != nil || pod == nil {
 		return err
 	}
-	version, err := r.versions.of(ctx, pod.UID, s.node.OperationsAddress())
+	node, err := r.versions.of(ctx, pod.UID, s.node.OperationsAddress())
 	if err != nil {
 		ctrl.LoggerFrom(ctx).V(1).Info("node does not tell its version", "cause", err.Error())
 		s.wake(versionAgain)
 		return nil
 	}
-	s.ran = version
-	if newer(version, s.ranBefore()) != s.ranBefore() {
-		*s.version = version
+	s.ran, s.built = node.version, node.build
+	if newer(node.version, s.ranBefore()) != s.ranBefore() {
+		*s.version = node.version
 		return r.applyVolume(ctx, s)
 	}
 	return nil
 }
 
-func (v *versions) of(ctx context.Context, pod types.UID, address string) (string, error) {
+func (v *versions) of(ctx context.Context, pod types.UID, address string) (told, error) {
 	v.mu.Lock()
 	known, ok := v.known[pod]
 	v.mu.Unlock()
 	if ok {
 		return known, nil
 	}
-	version, err := v.ask(ctx, address)
+	node, err := v.ask(ctx, address)
 	if err != nil {
-		return "", err
+		return told{}, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -84,33 +87,44 @@ func (v *versions) of(ctx context.Context, pod types.UID, address string) (strin
 		// Pods come and go; asking the living ones once more is cheaper than counting the dead.
 		clear(v.known)
 	}
-	v.known[pod] = version
-	return version, nil
+	v.known[pod] = node
+	return node, nil
 }
 
-func (v *versions) ask(ctx context.Context, address string) (string, error) {
+func (v *versions) ask(ctx context.Context, address string) (told, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/version", nil)
 	if err != nil {
-		return "", err
+		return told{}, err
 	}
 	res, err := v.client.Do(req)
 	if err != nil {
-		return "", err
+		return told{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("ask %s for its version: status %d", address, res.StatusCode)
+		return told{}, fmt.Errorf("ask %s for its version: status %d", address, res.StatusCode)
 	}
 	var answer struct {
-		Version string `json:"Version"`
+		Version   string `json:"Version"`
+		CommitSHA string `json:"CommitSHA"`
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxVersion)).Decode(&answer); err != nil {
-		return "", fmt.Errorf("read version of %s: %w", address, err)
+		return told{}, fmt.Errorf("read version of %s: %w", address, err)
 	}
-	return cleanVersion(answer.Version)
+	version, err := cleanVersion(answer.Version)
+	if err != nil {
+		return told{}, err
+	}
+	if !buildPattern.MatchString(answer.CommitSHA) {
+		answer.CommitSHA = ""
+	}
+	return told{version: version, build: answer.CommitSHA}, nil
 }
 
 var versionPattern = regexp.MustCompile(`^v?([0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,40})$`)
+
+// buildPattern is what a build may look like: a commit, a tag, a word.
+var buildPattern = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$`)
 
 func cleanVersion(s string) (string, error) {
 	m := versionPattern.FindStringSubmatch(strings.TrimSpace(s))

@@ -137,3 +137,8 @@ func TestWritten(t *testing.T) {
 		})
 	}
 }
+
+func hashOf(parts ...[]byte) []byte {
+	sum := sha256.Sum256(slices.Concat(parts...))
+	return sum[:]
+}

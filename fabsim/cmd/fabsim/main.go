@@ -13,6 +13,7 @@ import (
 
 	"heddle.dev/heddle/fabsim/internal/node"
 	"heddle.dev/heddle/fabsim/internal/orderer"
+	"heddle.dev/heddle/fabsim/internal/peer"
 )
 
 func main() {
@@ -31,7 +32,7 @@ const usage = `fabsim is a SIMULATED peer and orderer of Hyperledger Fabric, for
 
 // kinds are the nodes that the program can be.
 func kinds() map[string]func(ctx context.Context, environ []string, stderr io.Writer) error {
-	return map[string]func(context.Context, []string, io.Writer) error{"orderer": orderer.Run}
+	return map[string]func(context.Context, []string, io.Writer) error{"orderer": orderer.Run, "peer": peer.Run}
 }
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {

@@ -80,7 +80,7 @@ func Seal(block *cb.Block, signer Signer, lastConfig uint64, consenter []byte) e
 	}
 	slots := block.GetMetadata().GetMetadata()
 	slots[cb.BlockMetadataIndex_SIGNATURES] = signatures
-	slots[cb.BlockMetadataIndex_LAST_CONFIG] = last //nolint:staticcheck // Fabric 3.1 still writes it
+	slots[cb.BlockMetadataIndex_LAST_CONFIG] = last
 	return nil
 }
 

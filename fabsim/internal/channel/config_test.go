@@ -24,18 +24,18 @@ type world struct {
 	config            *channel.Config
 }
 
-func newWorld(t testing.TB, change func(*cb.ConfigGroup)) *world {
-	t.Helper()
-	w := &world{ord: simtest.NewOrg(t, "ord"), banka: simtest.NewOrg(t, "banka"), bankb: simtest.NewOrg(t, "bankb")}
-	leaf := w.ord.TLS(t, "o1")
+func newWorld(tb testing.TB, change func(*cb.ConfigGroup)) *world {
+	tb.Helper()
+	w := &world{ord: simtest.NewOrg(tb, "ord"), banka: simtest.NewOrg(tb, "banka"), bankb: simtest.NewOrg(tb, "bankb")}
+	leaf := w.ord.TLS(tb, "o1")
 	w.spec = simtest.Channel{
 		ID: "trade", Orderers: w.ord, Members: []*simtest.Org{w.banka, w.bankb}, Endpoints: []string{"127.0.0.1:7050"}, Change: change,
 		Consenters: []*etcdraft.Consenter{{Host: "127.0.0.1", Port: 7050, ClientTlsCert: leaf.Cert, ServerTlsCert: leaf.Cert}},
 	}
-	w.genesis = w.spec.Genesis(t)
+	w.genesis = w.spec.Genesis(tb)
 	config, err := channel.FromBlock(w.genesis)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.config = config
 	return w
@@ -116,9 +116,10 @@ func TestPolicies(t *testing.T) {
 	})
 }
 
-func batch(t testing.TB, n uint32) func(*cb.ConfigGroup) {
+func batch(tb testing.TB, n uint32) func(*cb.ConfigGroup) {
+	tb.Helper()
 	return func(g *cb.ConfigGroup) {
-		simtest.SetValue(t, g.Groups["Orderer"], channelconfig.BatchSizeKey, channelconfig.BatchSizeValue(n, 1<<20, 1<<19).Value())
+		simtest.SetValue(tb, g.Groups["Orderer"], channelconfig.BatchSizeKey, channelconfig.BatchSizeValue(n, 1<<20, 1<<19).Value())
 	}
 }
 

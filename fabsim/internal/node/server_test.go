@@ -178,11 +178,13 @@ func TestOperationsSecure(t *testing.T) {
 		own  bool
 		want int
 	}{
-		{"/healthz", false, http.StatusOK}, {"/version", false, http.StatusOK},
-		{"/metrics", false, http.StatusUnauthorized}, {"/metrics", true, http.StatusOK},
+		{"/healthz", false, http.StatusOK},
+		{"/version", false, http.StatusOK},
+		{"/metrics", false, http.StatusUnauthorized},
+		{"/metrics", true, http.StatusOK},
 		{"/logspec", false, http.StatusUnauthorized},
 	} {
-		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // whom the client trusts is not the question
+		config := &tls.Config{InsecureSkipVerify: true} // whom the client trusts is not the question
 		if test.own {
 			config.Certificates = []tls.Certificate{org.TLS(t, "client").TLS(t)}
 		}

@@ -12,11 +12,12 @@ import (
 
 type panics struct {
 	ab.UnimplementedAtomicBroadcastServer
+
+	none []int
 }
 
-func (panics) Broadcast(ab.AtomicBroadcast_BroadcastServer) error {
-	var none []int
-	_ = none[len(none)]
+func (p panics) Broadcast(ab.AtomicBroadcast_BroadcastServer) error {
+	p.none[0]++
 	return nil
 }
 

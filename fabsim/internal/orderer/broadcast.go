@@ -98,7 +98,7 @@ func (s *service) order(ctx context.Context, header *cb.ChannelHeader, message *
 	switch cb.HeaderType(header.GetType()) {
 	case cb.HeaderType_CONFIG:
 		return errors.New("message is of type that cannot be processed directly")
-	case cb.HeaderType_ORDERER_TRANSACTION:
+	case cb.HeaderType_ORDERER_TRANSACTION: //nolint:staticcheck // old clients send it
 		return errors.New("message is of type that is no longer supported")
 	default:
 		return c.Submit(ctx, header, message)

@@ -51,7 +51,9 @@ type Peer struct {
 // Run is a peer's whole life: it starts with the settings of environ and of
 // core.yaml, serves until ctx ends, and logs to stderr.
 func Run(ctx context.Context, environ []string, stderr io.Writer) error {
-	node.InitLogging(stderr, environ)
+	if err := node.InitLogging(stderr, environ); err != nil {
+		return err
+	}
 	log := node.NewLogger("peer")
 	node.LogStart(log, "peer")
 	config, err := node.LoadConfig(node.ConfigOptions{Name: "core", Environ: environ, EmptyCounts: true})
@@ -164,7 +166,8 @@ func (p *Peer) build(environ []string) error {
 	})
 	p.endorser = endorser.New(endorser.Options{
 		Identity: p.identity, Access: p.access, Channel: p.lifecycleChannel, Channels: p.channelNames,
-		Join: p.join, Lifecycle: p.lifecycle, Distribute: p.distribute, Log: node.NewLogger("endorser"),
+		Join: p.join, Lifecycle: p.lifecycle, Distribute: p.distribute,
+		TimeWindow: p.settings.timeWindow, Log: node.NewLogger("endorser"),
 	})
 	p.runtime, err = runtime.New(runtime.Options{
 		Builders: p.settings.builders, BuildDir: p.settings.dir("externalbuilder", "builds"), Environ: environ,

@@ -114,7 +114,7 @@ func (p *Peers) Submit(ctx context.Context, id uint64, request *ab.SubmitRequest
 		return fmt.Errorf("node %d is no member of channel %s", id, request.GetChannel())
 	}
 	done := make(chan error, 1)
-	go func() {
+	go func() { //nolint:contextcheck // the stream outlives the call
 		done <- r.submit(&ab.StepRequest{Payload: &ab.StepRequest_SubmitRequest{SubmitRequest: request}})
 	}()
 	timer := time.NewTimer(p.o.Timeout)

@@ -134,7 +134,7 @@ func (c *Chain) open() bool {
 }
 
 // take answers a submission, and orders it if this is the leader.
-func (c *Chain) take(ctx context.Context, s *submission) {
+func (c *Chain) take(s *submission) {
 	if candidate(c.soft.RaftState) {
 		s.leader <- raft.None
 		return
@@ -143,20 +143,20 @@ func (c *Chain) take(ctx context.Context, s *submission) {
 	if c.soft.Lead != c.id {
 		return
 	}
-	if err := c.order(ctx, s.request); err != nil {
+	if err := c.order(s.request); err != nil {
 		c.o.Metrics.proposalFailures.WithLabelValues(c.channelID()).Inc()
 		c.log.Warnf("Dropped a transaction: %s", err)
 	}
 }
 
-func (c *Chain) order(ctx context.Context, request *ab.SubmitRequest) error {
+func (c *Chain) order(request *ab.SubmitRequest) error {
 	header, err := protoutil.ChannelHeader(request.GetPayload())
 	if err != nil {
 		return fmt.Errorf("read transaction: %w", err)
 	}
 	late := request.GetLastValidationSeq() < c.config.Sequence()
 	if header.GetType() == int32(cb.HeaderType_CONFIG) {
-		return c.orderConfig(ctx, request, late)
+		return c.orderConfig(request, late)
 	}
 	if late {
 		if err := c.o.Gate.Normal(c.config, request.GetPayload()); err != nil {
@@ -192,7 +192,7 @@ func (c *Chain) setTimer(pending bool, timeout time.Duration) {
 }
 
 // orderConfig orders a configuration: in a block of its own, after what waits.
-func (c *Chain) orderConfig(ctx context.Context, request *ab.SubmitRequest, late bool) error {
+func (c *Chain) orderConfig(request *ab.SubmitRequest, late bool) error {
 	if late {
 		_, proposed, err := channel.ParseConfig(request.GetPayload())
 		if err != nil {

@@ -55,7 +55,7 @@ func (c *Chain) settle(ctx context.Context) error {
 		}
 		c.send(ready.Messages)
 		c.backlog = append(c.backlog, ready.CommittedEntries...)
-		if err := c.apply(); err != nil {
+		if err := c.apply(); err != nil { //nolint:contextcheck // connections live as long as Run
 			return err
 		}
 		c.raw.Advance(ready)

@@ -71,7 +71,7 @@ func (c *Chain) begin(ctx context.Context) error {
 		}
 		c.campaigning = c.firstLeader()
 	}
-	if err := c.connect(); err != nil {
+	if err := c.connect(); err != nil { //nolint:contextcheck // connections live as long as Run
 		return err
 	}
 	c.gauge(c.o.Metrics.committedBlock, c.last.GetNumber())
@@ -137,14 +137,14 @@ func (c *Chain) loop(ctx context.Context) error {
 		case message := <-c.steps:
 			c.step(message)
 		case s := <-submits:
-			c.take(ctx, s)
+			c.take(s)
 		case <-c.batchTimer.C:
 			c.ticking = false
 			c.propose(c.cut())
 		case id := <-c.unreached:
 			c.raw.ReportUnreachable(id)
 		case result := <-c.caught:
-			if err := c.resume(result); err != nil {
+			if err := c.resume(result); err != nil { //nolint:contextcheck // connections live as long as Run
 				return err
 			}
 		case result := <-c.suspicions:

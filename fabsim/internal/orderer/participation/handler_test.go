@@ -77,10 +77,10 @@ func (u upload) request(t *testing.T, method string) *http.Request {
 	return r
 }
 
-func genesis(t testing.TB, change func(*cb.ConfigGroup)) *cb.Block {
-	t.Helper()
-	org := simtest.NewOrg(t, "ord")
-	return simtest.Channel{ID: "trade", Orderers: org, Endpoints: []string{"127.0.0.1:1"}, Change: change}.Genesis(t)
+func genesis(tb testing.TB, change func(*cb.ConfigGroup)) *cb.Block {
+	tb.Helper()
+	org := simtest.NewOrg(tb, "ord")
+	return simtest.Channel{ID: "trade", Orderers: org, Endpoints: []string{"127.0.0.1:1"}, Change: change}.Genesis(tb)
 }
 
 func get(method, path string, headers ...string) *http.Request {

@@ -42,7 +42,7 @@ type Puller struct {
 // it any further. With wait, it waits for blocks that are yet to come.
 func (p *Puller) Range(ctx context.Context, config *channel.Config, first, last uint64, wait bool, take func(*cb.Block) error) error {
 	endpoints := config.Endpoints()
-	rand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
+	rand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] }) //nolint:gosec // any order will do
 	next := first
 	var problems []error
 	for _, endpoint := range endpoints {

@@ -196,7 +196,10 @@ func (l *Log) purge() error {
 	}
 	for i := 0; i+1 < len(files); i++ {
 		var sequence, first uint64
-		if _, err := fmt.Sscanf(files[i+1], "%016x-%016x.wal", &sequence, &first); err != nil || first > oldest {
+		if _, err := fmt.Sscanf(files[i+1], "%016x-%016x.wal", &sequence, &first); err != nil {
+			return fmt.Errorf("read name of raft log %s: %w", files[i+1], err)
+		}
+		if first > oldest {
 			break
 		}
 		if err := os.Remove(filepath.Join(l.walDir, files[i])); err != nil {

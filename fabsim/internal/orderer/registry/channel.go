@@ -41,8 +41,8 @@ type Info struct {
 }
 
 const (
-	followMin = 500 * time.Millisecond
-	followMax = 10 * time.Second
+	followSoon = 500 * time.Millisecond
+	followLate = 10 * time.Second
 )
 
 // Channel is a channel of an orderer.
@@ -269,14 +269,14 @@ func (c *Channel) follow(ctx context.Context) error {
 		last = block.GetHeader()
 	}
 	chain := pull.NewChain(c.config.Load(), last)
-	for wait := followMin; ; wait = min(wait*3/2, followMax) {
+	for wait := followSoon; ; wait = min(wait*3/2, followLate) {
 		before := c.ledger.Height()
 		done, err := c.fetch(ctx, chain)
 		if done || err != nil && isFatal(err) {
 			return err
 		}
 		if c.ledger.Height() > before {
-			wait = followMin
+			wait = followSoon
 		}
 		select {
 		case <-ctx.Done():

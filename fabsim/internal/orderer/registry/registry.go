@@ -93,7 +93,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 		}
 	}
 	for _, c := range r.channels {
-		r.start(c)
+		r.start(c) //nolint:contextcheck // it has the one that the registry keeps
 	}
 	r.changed()
 	return r, nil

@@ -96,7 +96,8 @@ func (a *Access) Check(resource, id string, signed []*protoutil.SignedData) erro
 		return fmt.Errorf("Failed to get policy manager for channel [%s]", id) //nolint:staticcheck // Fabric's words
 	}
 	if err := config.Check(policy, signed); err != nil {
-		return fmt.Errorf("Failed evaluating policy on signed data during check policy on channel [%s] with policy [%s]: [%s]", id, policy, err) //nolint:staticcheck,revive // Fabric's words
+		//nolint:staticcheck,revive // Fabric's words
+		return fmt.Errorf("Failed evaluating policy on signed data during check policy on channel [%s] with policy [%s]: [%s]", id, policy, err)
 	}
 	return nil
 }
@@ -128,7 +129,9 @@ func (a *Access) local(policy string, signed []*protoutil.SignedData) error {
 			return fmt.Errorf("Failed deserializing proposal creator during channelless check policy with policy [%s]: [%s]", policy, err) //nolint:staticcheck // Fabric's words
 		}
 		if err := identity.SatisfiesPrincipal(&mb.MSPPrincipal{Principal: raw}); err != nil {
-			return fmt.Errorf("Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [%s]: [%s]", policy, err) //nolint:staticcheck,revive // Fabric's words
+			//nolint:staticcheck,revive // Fabric's words
+			return fmt.Errorf("Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy "+
+				"with policy [%s]: [%s]", policy, err)
 		}
 		if err := identity.Verify(one.Data, one.Signature); err != nil {
 			return fmt.Errorf("verify signature: %w", err)

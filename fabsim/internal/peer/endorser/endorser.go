@@ -3,14 +3,14 @@ package endorser
 import (
 	"context"
 	"fmt"
+	"time"
 
+	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 	frwset "github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
 	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-
-	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 
 	"heddle.dev/heddle/fabsim/internal/node"
 	"heddle.dev/heddle/fabsim/internal/peer/ledger"
@@ -36,6 +36,8 @@ type Options struct {
 	// Distribute brings private data to peers that shall have it before the
 	// endorsement is given.
 	Distribute func(ctx context.Context, channel, txID string, private *frwset.TxPvtReadWriteSet) error
+	// TimeWindow is how far a proposal's time may be off.
+	TimeWindow time.Duration
 	Log        *node.Logger
 }
 
@@ -64,6 +66,9 @@ type execution struct {
 // the proposal itself is an error; what goes wrong in simulation is told in
 // the response.
 func (e *Endorser) ProcessProposal(ctx context.Context, signed *pb.SignedProposal) (*pb.ProposalResponse, error) {
+	if err := admissible(signed, e.o.TimeWindow); err != nil {
+		return nil, err
+	}
 	p, err := Open(signed)
 	if err != nil {
 		return failed(err), err

@@ -172,7 +172,7 @@ func (c *collection) take(m *members.Member, response *pb.ProposalResponse) {
 		c.payload = response.GetPayload()
 	}
 	if !bytes.Equal(c.payload, response.GetPayload()) {
-		c.server.o.Log.Warnf("ProposalResponsePayloads do not match: that of %s differs", m.Endpoint)
+		c.server.o.Log.Warnf("ProposalResponsePayloads do not match: that of %s differs in %s", m.Endpoint, difference(c.payload, response.GetPayload()))
 		c.details = append(c.details, detail(m, "ProposalResponsePayloads do not match"))
 		return
 	}

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
-
 	frwset "github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/protobuf/proto"
 
 	"heddle.dev/heddle/fabsim/internal/peer/rwset"

@@ -85,8 +85,12 @@ func Collection(ctx context.Context, name, collection string, from Readable) (*p
 	return nil, nil //nolint:nilnil // a collection that there is not is nothing wrong
 }
 
-// checkInput checks names and collections of a definition.
-func checkInput(ctx context.Context, config *channel.Config, name, version string, collections *pb.CollectionConfigPackage, public Readable) error {
+// checkInput checks names and collections of a definition. What it looks at of
+// a contract that is not defined is legacy: where the lifecycle before 2.0 had
+// it, which real peers note as a read.
+func checkInput(
+	ctx context.Context, config *channel.Config, name, version string, collections *pb.CollectionConfigPackage, public Readable, legacy func() error,
+) error {
 	if !regexp.MustCompile("^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$").MatchString(name) {
 		return fmt.Errorf("invalid chaincode name '%s'. Names can only consist of alphanumerics, '_', and '-' and can only begin with alphanumerics", name)
 	}
@@ -108,7 +112,7 @@ func checkInput(ctx context.Context, config *channel.Config, name, version strin
 		return fmt.Errorf("could not retrieve committed definition for chaincode '%s': %w", name, err)
 	}
 	if committed == nil {
-		return nil
+		return legacy()
 	}
 	return checkChange(proposed, committed.Collections)
 }

@@ -52,6 +52,14 @@ func (call *Call) orgs() []Opaque {
 	return out
 }
 
+// legacy looks for a contract where the lifecycle before 2.0 kept it.
+func (call *Call) legacy(ctx context.Context, name string) func() error {
+	return func() error {
+		_, err := call.Simulator.GetState(ctx, "lscc", name)
+		return err
+	}
+}
+
 func (call *Call) hasPolicy(name string) bool { return hasPolicy(call.Config, name) }
 
 func hasPolicy(config *channel.Config, name string) bool {
@@ -92,7 +100,7 @@ func (c *Contract) approve(ctx context.Context, call *Call, in *lb.ApproveChainc
 	if err := call.onChannel(); err != nil {
 		return nil, err
 	}
-	if err := checkInput(ctx, call.Config, in.GetName(), in.GetVersion(), in.GetCollections(), call.public()); err != nil {
+	if err := checkInput(ctx, call.Config, in.GetName(), in.GetVersion(), in.GetCollections(), call.public(), call.legacy(ctx, in.GetName())); err != nil {
 		return nil, fmt.Errorf("error validating chaincode definition: %w", err)
 	}
 	d := fromInput(in)
@@ -120,7 +128,7 @@ func (c *Contract) queryAllApproved(ctx context.Context, call *Call, _ *lb.Query
 		return nil, err
 	}
 	prefix := metadataKey(namespaces, "")
-	rows, err := call.Simulator.PrivateRange(ctx, Namespace, ImplicitName(c.o.MSPID), prefix, prefix+string(rune(0x10FFFF)))
+	rows, err := call.Simulator.PrivateRange(ctx, Namespace, ImplicitName(c.o.MSPID), prefix, prefix+"\x7f")
 	if err != nil {
 		return nil, fmt.Errorf("could not fetch metadatas: %w", err)
 	}
@@ -163,7 +171,7 @@ func (c *Contract) commit(ctx context.Context, call *Call, in *lb.CommitChaincod
 	if err := call.onChannel(); err != nil {
 		return nil, err
 	}
-	if err := checkInput(ctx, call.Config, in.GetName(), in.GetVersion(), in.GetCollections(), call.public()); err != nil {
+	if err := checkInput(ctx, call.Config, in.GetName(), in.GetVersion(), in.GetCollections(), call.public(), call.legacy(ctx, in.GetName())); err != nil {
 		return nil, fmt.Errorf("error validating chaincode definition: %w", err)
 	}
 	if !slices.Contains(Members(call.Config), c.o.MSPID) {
@@ -226,7 +234,7 @@ func (c *Contract) queryDefinitions(ctx context.Context, call *Call, _ *lb.Query
 		return nil, err
 	}
 	prefix := metadataKey(namespaces, "")
-	rows, err := call.Simulator.Range(ctx, Namespace, prefix, prefix+string(rune(0x10FFFF)), 0, false)
+	rows, err := call.Simulator.Range(ctx, Namespace, prefix, prefix+"\x7f", 0, false)
 	if err != nil {
 		return nil, fmt.Errorf("could not query namespace metadata: %w", err)
 	}

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"slices"
 
+	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 	mb "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"github.com/hyperledger/fabric-x-common/common/policies"
 	"github.com/hyperledger/fabric-x-common/common/policies/inquire"
 	"github.com/hyperledger/fabric-x-common/protoutil"
 	"google.golang.org/protobuf/proto"
-
-	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 
 	"heddle.dev/heddle/fabsim/internal/channel"
 	"heddle.dev/heddle/fabsim/internal/peer/lifecycle"

@@ -268,6 +268,9 @@ func (l *Lab) startSupervisor(ctx context.Context) error {
 		return err
 	}
 	defer out.Close()
+	if err := closeInherited(); err != nil {
+		return fmt.Errorf("start supervisor of lab %q: %w", l.plan.Name, err)
+	}
 	argv := l.plan.role("supervisor", "")
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it outlives this call
 	cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, "/"

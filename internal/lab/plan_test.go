@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestNewPlan(t *testing.T) {
@@ -159,6 +160,22 @@ func TestCommandLinesBelong(t *testing.T) {
 				t.Errorf("belongs(%q) = %t", tc.cmdline, got)
 			}
 		})
+	}
+}
+
+func TestCloseInherited(t *testing.T) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], 0); err != nil { // as a shell leaves its files open
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = unix.Close(ends[0]), unix.Close(ends[1]) })
+	if err := closeInherited(); err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range ends {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("file %d goes on to other programs (flags %d, %v)", fd, flags, err)
+		}
 	}
 }
 

@@ -105,3 +105,20 @@ func statDying(stat []byte) bool {
 	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
 	return err != nil || flags&exiting != 0 || fields[0][0] == 'Z' || fields[0][0] == 'X'
 }
+
+// closeInherited keeps what this program was handed by whoever started it from
+// going on to the programs that it starts: a lock that a script holds would
+// otherwise be held for as long as the lab lives.
+func closeInherited() error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("list open files: %w", err)
+	}
+	for _, e := range open {
+		// One that is closed meanwhile is no error.
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}

@@ -15,6 +15,7 @@ import (
 	"heddle.dev/heddle/internal/controller/network"
 	"heddle.dev/heddle/internal/controller/node"
 	"heddle.dev/heddle/internal/controller/organization"
+	"heddle.dev/heddle/internal/controller/watch"
 	"heddle.dev/heddle/internal/specs"
 )
 
@@ -26,9 +27,11 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 		nodes.Close()
 	}()
 	recorder, namespaced := mgr.GetEventRecorder("heddle"), len(cfg.Namespaces) > 0
+	secrets := watch.NewSecrets(cfg.Namespaces)
 	controllers := []interface{ Register(ctrl.Manager) error }{
-		organization.New(organization.Options{}),
-		node.New(node.Options{BuilderImage: cfg.BuilderImage, Dial: cfg.Dial}),
+		secrets,
+		organization.New(organization.Options{Secrets: secrets}),
+		node.New(node.Options{BuilderImage: cfg.BuilderImage, Dial: cfg.Dial, Secrets: secrets}),
 		channel.New(channel.Options{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced,
 		}),
@@ -36,7 +39,7 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes,
 		}),
 		identity.New(identity.Options{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced,
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced, Secrets: secrets,
 		}),
 	}
 	if !namespaced {

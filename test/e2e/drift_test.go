@@ -83,10 +83,12 @@ func changes() map[string]drift {
 			},
 			of: func(o client.Object) any { return o.GetLabels() },
 		},
-		"NetworkPolicy removed": {obj: &networkingv1.NetworkPolicy{}, name: "peers"},
-		"Service removed":       {obj: &corev1.Service{}, name: "peer0-bankb"},
-		"PDB removed":           {obj: &policyv1.PodDisruptionBudget{}, name: "peers-banka"},
-		"RoleBinding removed":   {obj: &rbacv1.RoleBinding{}, name: "heddle-operator"},
+		"NetworkPolicy removed":  {obj: &networkingv1.NetworkPolicy{}, name: "peers"},
+		"Service removed":        {obj: &corev1.Service{}, name: "peer0-bankb"},
+		"PDB removed":            {obj: &policyv1.PodDisruptionBudget{}, name: "peers-banka"},
+		"keys of a peer removed": {obj: &corev1.Secret{}, name: "peer0-banka"},
+		"administrator removed":  {obj: &corev1.Secret{}, name: "banka-admin"},
+		"RoleBinding removed":    {obj: &rbacv1.RoleBinding{}, name: "heddle-operator"},
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/controller/pace"
+	"heddle.dev/heddle/internal/controller/watch"
 	"heddle.dev/heddle/internal/kube"
 )
 
@@ -23,7 +24,7 @@ const (
 	// lifetime of certificates that the operator issues itself, and how long before the end they are renewed.
 	lifetime    = 365 * 24 * time.Hour
 	renewBefore = 30 * 24 * time.Hour
-	// recheck is how often a Secret is looked at without a reason: Secrets are not watched.
+	// recheck is how often a Secret is looked at without a reason: those in namespaces of clients are not watched.
 	recheck = 5 * time.Minute
 )
 
@@ -37,6 +38,8 @@ type Options struct {
 	Recorder events.EventRecorder
 	// Nodes reads organisations' material and reaches their CAs.
 	Nodes *access.Nodes
+	// Secrets tells of changed and deleted Secrets; nil leaves them to the next look.
+	Secrets *watch.Secrets
 	// Now is the clock.
 	Now func() time.Time
 	// Namespaced says that Networks cannot be read.

@@ -31,6 +31,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	if !r.opts.Namespaced {
 		b = b.Watches(&v1alpha1.Network{}, of, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	}
+	b = r.opts.Secrets.Wake(b, handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &v1alpha1.Identity{}, handler.OnlyControllerOwner()))
 	return b.WithOptions(pace.Controller()).Complete(r)
 }
 

@@ -392,6 +392,25 @@ func TestObjectsMadeByHandGoWithTheNetwork(t *testing.T) {
 	e.Eventually(t, "the Network is gone", func(ctx context.Context) error { return e.Gone(ctx, n) })
 }
 
+// TestObjectsMadeByHandCount: a network is as ready as all that stands in it, and hears of what it does not own.
+func TestObjectsMadeByHandCount(t *testing.T) {
+	e := start(t)
+	name, n := named(t, e)
+	e.Apply(t, fmt.Sprintf(manifest, name))
+	e.Eventually(t, "the network is Ready", func(ctx context.Context) error {
+		return errors.Join(pretend(ctx, e, name), readyIs(e, n, v1alpha1.ReasonReady)(ctx))
+	})
+	own := &v1alpha1.Peer{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "peer9-banka"}}
+	own.Spec.Organization = "banka"
+	if err := e.Client.Create(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	e.Eventually(t, "the network waits for the peer made by hand", readyIs(e, n, v1alpha1.ReasonWaitingForDependency, own.Name))
+	e.Eventually(t, "the network is Ready again", func(ctx context.Context) error {
+		return errors.Join(pretend(ctx, e, name), readyIs(e, n, v1alpha1.ReasonReady)(ctx))
+	})
+}
+
 func TestPausedNetworkIsLeftAlone(t *testing.T) {
 	e := start(t)
 	name, n := named(t, e)

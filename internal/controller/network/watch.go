@@ -26,7 +26,7 @@ import (
 // Register adds the reconciler and its watches to a manager.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	telling := builder.WithPredicates(predicate.Funcs{UpdateFunc: changesNetwork})
-	// Objects made by hand have no owner: a network that is taken down waits for them too.
+	// Objects made by hand have no owner, and the network waits for them too: to be Ready, and to go.
 	byNamespace := handler.EnqueueRequestsFromMapFunc(networkOf)
 	goes := builder.WithPredicates(predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },
@@ -36,19 +36,15 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Named("network").
 		For(&v1alpha1.Network{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
-		Owns(&v1alpha1.Organization{}, telling).
-		Owns(&v1alpha1.Orderer{}, telling).
-		Owns(&v1alpha1.Peer{}, telling).
-		Owns(&v1alpha1.Channel{}, telling).
+		Watches(&v1alpha1.Organization{}, byNamespace, telling).
+		Watches(&v1alpha1.Orderer{}, byNamespace, telling).
+		Watches(&v1alpha1.Peer{}, byNamespace, telling).
+		Watches(&v1alpha1.Channel{}, byNamespace, telling).
 		Owns(&rbacv1.RoleBinding{}).
 		Owns(&networkingv1.NetworkPolicy{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.networksOf)).
 		Watches(&v1alpha1.Chaincode{}, byNamespace, goes).
-		Watches(&v1alpha1.Channel{}, byNamespace, goes).
-		Watches(&v1alpha1.Orderer{}, byNamespace, goes).
-		Watches(&v1alpha1.Peer{}, byNamespace, goes).
-		Watches(&v1alpha1.Organization{}, byNamespace, goes).
 		WithOptions(pace.Controller()).
 		Complete(r)
 }

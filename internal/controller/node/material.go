@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,6 +43,9 @@ func (r *Reconciler) ensureKeys(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
+	if err := r.refuseNewKeys(ctx, s, live.Data); err != nil {
+		return err
+	}
 	renewals, err := r.issue(ctx, s, live.Data)
 	if err != nil {
 		return err
@@ -50,6 +54,27 @@ func (r *Reconciler) ensureKeys(ctx context.Context, s *scope) error {
 		return nil
 	}
 	return r.writeSecret(ctx, s, secret, exists, renewals)
+}
+
+// refuseNewKeys keeps an orderer that a channel knows by its keys from getting others: it would stand outside of that
+// channel, and where it is the only one left nobody could take it in again. Its pod goes on with what it has read.
+func (r *Reconciler) refuseNewKeys(ctx context.Context, s *scope, data map[string][]byte) error {
+	sign, tls := keys.Read(data, specs.KeyCert, specs.KeyKey), keys.Read(data, specs.KeyNodeTLSCert, specs.KeyNodeTLSKey)
+	if s.node.Component != v1alpha1.ComponentOrderer || sign.Key != nil && tls.Key != nil {
+		return nil
+	}
+	var channels v1alpha1.ChannelList
+	if err := r.client.List(ctx, &channels, client.InNamespace(s.obj.GetNamespace())); err != nil {
+		return fmt.Errorf("list channels: %w", err)
+	}
+	for i := range channels.Items {
+		if ch := &channels.Items[i]; ch.DeletionTimestamp.IsZero() && slices.Contains(ch.Status.Consenters, s.node.Address()) {
+			return kube.Stalled(v1alpha1.ReasonUnsafeChange,
+				"The keys in Secret %q are gone, and channel %q knows this orderer by them: restore the Secret from a backup, or delete the Orderer and make it anew",
+				s.node.Name, ch.Name)
+		}
+	}
+	return nil
 }
 
 // issue reads the node's two pairs and issues anew what has to be.

@@ -21,6 +21,7 @@ import (
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/controller/node"
 	"heddle.dev/heddle/internal/controller/organization"
+	"heddle.dev/heddle/internal/controller/watch"
 	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/internal/pki"
@@ -46,7 +47,9 @@ func start(t *testing.T) *world {
 	}))
 	t.Cleanup(operations.Close)
 	clock := func() time.Time { return time.Unix(w.now.Load(), 0) }
-	w.Start(t, operator.CacheOptions, operator.ClientOptions(), organization.New(organization.Options{Now: clock}), node.New(node.Options{
+	secrets := watch.NewSecrets([]string{w.Namespace})
+	w.Start(t, operator.CacheOptions, operator.ClientOptions(), secrets, organization.New(organization.Options{Now: clock}), node.New(node.Options{
+		Secrets:      secrets,
 		BuilderImage: "heddle.dev/heddle-builder:test", Now: clock, Settle: time.Second,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, operations.Listener.Addr().String())

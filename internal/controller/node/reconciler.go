@@ -47,6 +47,8 @@ type Options struct {
 	Now func() time.Time
 	// Dial opens a connection to host:port of a node; a net.Dialer's unless given.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Secrets tells of changed and deleted Secrets; nil leaves them to the next look.
+	Secrets *watch.Secrets
 	// Settle is how long a node must have served before the next one is changed; 10 s unless given.
 	Settle time.Duration
 }
@@ -122,6 +124,7 @@ func (r *Reconciler) controller(mgr ctrl.Manager, kind client.Object, component 
 	} else {
 		b = b.Watches(&v1alpha1.Channel{}, handler.EnqueueRequestsFromMapFunc(r.leaving))
 	}
+	b = r.opts.Secrets.Wake(b, watch.ByLabel(v1alpha1.LabelNode, component))
 	return b.WithOptions(kube.ControllerOptions(8)).Complete(reconcile)
 }
 

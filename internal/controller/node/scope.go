@@ -16,8 +16,7 @@ import (
 	"heddle.dev/heddle/internal/specs"
 )
 
-// longest is how long a node is left alone when nothing changes: Secrets are not watched, and days
-// left in the status are to stay about right.
+// longest is how long a node is left alone when nothing changes: days left in the status are to stay about right.
 const longest = 30 * time.Minute
 
 // scope is what one round sees and makes.

@@ -187,11 +187,12 @@ func (r *Reconciler) root(ctx context.Context, s *scope, half bool) (keys.Issuer
 		return r.externalRoot(ctx, s)
 	}
 	name := specs.RootSecret(s.org.Name)
-	if half {
+	// An organization that has published its certificates has had a root, and another one would be another organization.
+	if half || s.org.Status.MSPHash != "" {
 		err := r.client.Get(ctx, client.ObjectKey{Namespace: s.org.Namespace, Name: name}, &corev1.Secret{})
 		if apierrors.IsNotFound(err) {
 			return keys.Issuers{}, roots{}, kube.Stalled(v1alpha1.ReasonInvalidSpec,
-				"One of the Secrets %q and %q is gone, and so is the root %q that could make it anew: restore it from a backup",
+				"Secret %q or %q is gone, and so is the root %q that could make it anew: restore them from a backup",
 				specs.OpsSecret(s.org.Name), specs.AppSecret(s.org.Name), name)
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,7 +22,7 @@ import (
 	"heddle.dev/heddle/internal/specs"
 )
 
-// foreignAfter is when to look again for a Secret that a person makes: Secrets are not watched.
+// foreignAfter is when to look again for a Secret that a person makes: only Secrets of networks are watched.
 const foreignAfter = 5 * time.Second
 
 // registrar is the name of the user that registers others at the application CA.
@@ -158,6 +159,9 @@ func (r *Reconciler) ensureRegistrar(ctx context.Context, s *scope) error {
 	if !apierrors.IsNotFound(err) {
 		return fmt.Errorf("read Secret %q: %w", secret.Name, err)
 	}
+	if err := r.refuseNewRegistrar(ctx, s, secret.Name); err != nil {
+		return err
+	}
 	password := make([]byte, 24)
 	if _, err := rand.Read(password); err != nil {
 		return fmt.Errorf("draw password: %w", err)
@@ -166,4 +170,18 @@ func (r *Reconciler) ensureRegistrar(ctx context.Context, s *scope) error {
 	secret.Data[specs.KeyPassword] = []byte(base64.RawURLEncoding.EncodeToString(password))
 	_, err = r.apply.CreateOnce(ctx, nil, secret)
 	return err
+}
+
+// refuseNewRegistrar makes no second password for a CA that has run: it keeps the one of its first start on its volume.
+func (r *Reconciler) refuseNewRegistrar(ctx context.Context, s *scope, secret string) error {
+	var ca appsv1.Deployment
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: s.org.Namespace, Name: specs.CAName(s.org.Name)}, &ca)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read Deployment of the CA: %w", err)
+	}
+	return kube.Stalled(v1alpha1.ReasonUnsafeChange,
+		"Secret %q with the registrar's password is gone, and the CA takes no other: restore the Secret from a backup", secret)
 }

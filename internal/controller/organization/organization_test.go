@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,6 +17,7 @@ import (
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/controller/keys"
 	"heddle.dev/heddle/internal/controller/organization"
+	"heddle.dev/heddle/internal/controller/watch"
 	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
@@ -329,6 +331,86 @@ func TestDeletionRetainsKeys(t *testing.T) {
 		if _, is := secret(t, e, name).Labels[v1alpha1.LabelRetained]; is {
 			t.Errorf("Secret %s is in use and still labelled as retained", name)
 		}
+	}
+}
+
+// TestSecretsComeBack: a deleted Secret is made again, and mended for the same key when it was changed.
+func TestSecretsComeBack(t *testing.T) {
+	e := controllertest.NewSpace(t, operator.AddToScheme)
+	secrets := watch.NewSecrets(nil)
+	e.Start(t, operator.CacheOptions, operator.ClientOptions(), secrets, organization.New(organization.Options{Secrets: secrets}))
+	o := withoutCA(e)
+	e.Make(t, o)
+	e.AwaitReason(t, o, v1alpha1.ReasonReady)
+	// The watch begins with the operator's rights in the namespace.
+	e.Make(t, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: specs.RoleBindingOperator, Namespace: e.Namespace, Labels: map[string]string{v1alpha1.LabelNetwork: e.Namespace}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: specs.ClusterRoleNetwork},
+	})
+	changed := secret(t, e, "banka-admin")
+	before, key := string(changed.Data[specs.KeyCert]), string(changed.Data[specs.KeyKey])
+	e.Eventually(t, "a changed certificate is issued again", func() bool {
+		// Again and again: nothing tells when the watch has begun.
+		s := secret(t, e, "banka-admin")
+		if now := string(s.Data[specs.KeyCert]); now != before && now != "spoilt" {
+			return string(s.Data[specs.KeyKey]) == key
+		}
+		s.Data[specs.KeyCert] = []byte("spoilt")
+		s.Annotations = map[string]string{"touched": s.ResourceVersion}
+		_ = e.Update(t.Context(), s)
+		return false
+	})
+	for _, name := range []string{"banka-admin", "banka-ops"} {
+		s := secret(t, e, name)
+		if err := e.Delete(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		e.Eventually(t, "the Secret comes back", func() bool {
+			var again corev1.Secret
+			return e.Read(t, &again, name) && again.UID != s.UID
+		})
+	}
+	e.AwaitReason(t, o, v1alpha1.ReasonReady)
+}
+
+// TestNoSecondRoot: issuers that stand on ledgers are never replaced by those of another root.
+func TestNoSecondRoot(t *testing.T) {
+	e := start(t, organization.Options{})
+	o := withoutCA(e)
+	e.Make(t, o)
+	e.AwaitReason(t, o, v1alpha1.ReasonReady)
+	e.Eventually(t, "the MSP is noted", func() bool { return e.Read(t, o, o.Name) && o.Status.MSPHash != "" })
+	for _, name := range []string{"banka-root", "banka-ops", "banka-app"} {
+		if err := e.Delete(t.Context(), secret(t, e, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	controllertest.Change(t, e, o, func(o *v1alpha1.Organization) { o.Annotations = map[string]string{"touched": "yes"} })
+	if c := e.AwaitReason(t, o, v1alpha1.ReasonInvalidSpec); !strings.Contains(c.Message, "banka-root") || !strings.Contains(c.Message, "backup") {
+		t.Errorf("message %q names neither the root nor the remedy", c.Message)
+	}
+	if e.Read(t, &corev1.Secret{}, "banka-root") {
+		t.Error("another root was made")
+	}
+}
+
+// TestNoSecondRegistrar: a CA that has run knows one password, and another one would open nothing.
+func TestNoSecondRegistrar(t *testing.T) {
+	e := start(t, organization.Options{})
+	o := banka(e)
+	e.Make(t, o)
+	e.AwaitReason(t, o, v1alpha1.ReasonWaitingForPod)
+	e.Serve(t, "ca-banka", true)
+	e.AwaitReason(t, o, v1alpha1.ReasonReady)
+	if err := e.Delete(t.Context(), secret(t, e, "banka-ca-admin")); err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Change(t, e, o, func(o *v1alpha1.Organization) { o.Annotations = map[string]string{"touched": "yes"} })
+	if c := e.AwaitReason(t, o, v1alpha1.ReasonUnsafeChange); !strings.Contains(c.Message, "banka-ca-admin") || !strings.Contains(c.Message, "backup") {
+		t.Errorf("message %q names neither the Secret nor the remedy", c.Message)
+	}
+	if e.Read(t, &corev1.Secret{}, "banka-ca-admin") {
+		t.Error("another password was made")
 	}
 }
 

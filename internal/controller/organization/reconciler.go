@@ -34,6 +34,8 @@ type Options struct {
 	Lifetimes keys.Lifetimes
 	// Now is the clock; time.Now unless given.
 	Now func() time.Time
+	// Secrets tells of changed and deleted Secrets; nil leaves them to the next look.
+	Secrets *watch.Secrets
 }
 
 // Reconciler brings Organizations about.
@@ -66,7 +68,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		UpdateFunc:  func(event.UpdateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	})
-	err := ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.Organization{}).
 		Owns(&appsv1.Deployment{}).
 		Owns(&corev1.Service{}).
@@ -75,10 +77,9 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, watch.ByLabel(v1alpha1.LabelOrganization, v1alpha1.ComponentCA)).
 		Watches(&v1alpha1.Peer{}, handler.EnqueueRequestsFromMapFunc(organizationOf), gone).
 		Watches(&v1alpha1.Orderer{}, handler.EnqueueRequestsFromMapFunc(organizationOf), gone).
-		Watches(&v1alpha1.Organization{}, handler.EnqueueRequestsFromMapFunc(r.namesakes), gone).
-		WithOptions(kube.ControllerOptions(8)).
-		Complete(r)
-	if err != nil {
+		Watches(&v1alpha1.Organization{}, handler.EnqueueRequestsFromMapFunc(r.namesakes), gone)
+	b = r.opts.Secrets.Wake(b, handler.EnqueueRequestsFromMapFunc(keeperOf))
+	if err := b.WithOptions(kube.ControllerOptions(8)).Complete(r); err != nil {
 		return fmt.Errorf("register controller of Organizations: %w", err)
 	}
 	return nil
@@ -92,6 +93,15 @@ func organizationOf(_ context.Context, obj client.Object) []ctrl.Request {
 		name = n.Spec.Organization
 	case *v1alpha1.Orderer:
 		name = n.Spec.Organization
+	}
+	return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: obj.GetNamespace(), Name: name}}}
+}
+
+// keeperOf wakes the Organization of a Secret with issuers, administrator or registrar.
+func keeperOf(_ context.Context, obj client.Object) []ctrl.Request {
+	name := obj.GetLabels()[v1alpha1.LabelOrganization]
+	if name == "" || obj.GetLabels()[v1alpha1.LabelNode] != "" || len(obj.GetOwnerReferences()) > 0 {
+		return nil
 	}
 	return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: obj.GetNamespace(), Name: name}}}
 }

@@ -1,5 +1,5 @@
 // Package watch maps what changed to the object that has to look at it, for
-// things that no owner reference leads back from: volumes and pods.
+// things that no owner reference leads back from: volumes, pods and key Secrets.
 package watch
 
 import (

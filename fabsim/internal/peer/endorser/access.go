@@ -97,7 +97,7 @@ func (a *Access) Check(resource, id string, signed []*protoutil.SignedData) erro
 	}
 	if err := config.Check(policy, signed); err != nil {
 		//nolint:staticcheck,revive // Fabric's words
-		return fmt.Errorf("Failed evaluating policy on signed data during check policy on channel [%s] with policy [%s]: [%s]", id, policy, err)
+		return fmt.Errorf("Failed evaluating policy on signed data during check policy on channel [%s] with policy [%s]: [%w]", id, policy, err)
 	}
 	return nil
 }
@@ -126,12 +126,12 @@ func (a *Access) local(policy string, signed []*protoutil.SignedData) error {
 	for _, one := range signed {
 		identity, err := a.MSP.DeserializeIdentity(one.Identity)
 		if err != nil {
-			return fmt.Errorf("Failed deserializing proposal creator during channelless check policy with policy [%s]: [%s]", policy, err) //nolint:staticcheck // Fabric's words
+			return fmt.Errorf("Failed deserializing proposal creator during channelless check policy with policy [%s]: [%w]", policy, err) //nolint:staticcheck // Fabric's words
 		}
 		if err := identity.SatisfiesPrincipal(&mb.MSPPrincipal{Principal: raw}); err != nil {
 			//nolint:staticcheck,revive // Fabric's words
 			return fmt.Errorf("Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy "+
-				"with policy [%s]: [%s]", policy, err)
+				"with policy [%s]: [%w]", policy, err)
 		}
 		if err := identity.Verify(one.Data, one.Signature); err != nil {
 			return fmt.Errorf("verify signature: %w", err)

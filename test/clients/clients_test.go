@@ -110,11 +110,24 @@ func enrol(t *testing.T, n *bare.Network) []member {
 	return out
 }
 
-// prepare copies a folder of scripts and fetches what they need.
+// prepare copies a folder of scripts and fetches what they need, unless
+// somebody has done so with npm install in that folder.
 func prepare(ctx context.Context, t *testing.T, folder string) string {
 	t.Helper()
 	dir := t.TempDir()
-	ok(t, os.CopyFS(dir, os.DirFS(folder)))
+	scripts, err := filepath.Glob(filepath.Join(folder, "*.*"))
+	ok(t, err)
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		ok(t, err)
+		write(t, filepath.Join(dir, filepath.Base(script)), string(text))
+	}
+	modules, err := filepath.Abs(filepath.Join(folder, "node_modules"))
+	ok(t, err)
+	if _, err := os.Stat(modules); err == nil {
+		ok(t, os.Symlink(modules, filepath.Join(dir, "node_modules")))
+		return dir
+	}
 	if text, err := run(ctx, dir, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"); err != nil {
 		t.Skipf("needs packages of npm: %v\n%s", err, text)
 	}

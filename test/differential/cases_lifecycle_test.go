@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"slices"
 	"strings"
 
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -106,7 +107,14 @@ func lifecycles() []scenario {
 			r.manage("fetch", "", "GetInstalledChaincodePackage", &lc.GetInstalledChaincodePackageArgs{PackageId: "none:00"}, nil)
 		}},
 		{name: "installed-and-used", run: func(r *recorder) {
-			r.manage("query", "", "QueryInstalledChaincode", installedArgs(r.lab.other), &lc.QueryInstalledChaincodeResult{})
+			result := &lc.QueryInstalledChaincodeResult{}
+			note := r.manage("query", "", "QueryInstalledChaincode", installedArgs(r.lab.other), result)
+			for _, list := range result.GetReferences() {
+				slices.SortFunc(list.GetChaincodes(), func(a, b *lc.QueryInstalledChaincodeResult_Chaincode) int {
+					return strings.Compare(a.GetName(), b.GetName())
+				})
+			}
+			note.Payload = message(result)
 		}},
 		{name: "approve-with-wrong-sequence", run: func(r *recorder) {
 			for _, sequence := range []int64{-1, 0, 2, 7} {
@@ -400,8 +408,17 @@ func systemContracts() []scenario {
 			other := proto.CloneOf(r.Genesis)
 			other.Data.Data = nil
 			for _, args := range [][]string{
-				{}, {"NoSuchFunction"}, {"JoinChain"}, {"JoinChain", "garbage"}, {"JoinChain", string(genesis)}, {"JoinChain", string(encode(r.T, other))},
-				{"GetConfigBlock"}, {"GetConfigBlock", "nowhere"}, {"GetChannelConfig", "nowhere"}, {"JoinBySnapshotStatus"}, {"JoinBySnapshot", "/nowhere"},
+				{},
+				{"NoSuchFunction"},
+				{"JoinChain"},
+				{"JoinChain", "garbage"},
+				{"JoinChain", string(genesis)},
+				{"JoinChain", string(encode(r.T, other))},
+				{"GetConfigBlock"},
+				{"GetConfigBlock", "nowhere"},
+				{"GetChannelConfig", "nowhere"},
+				{"JoinBySnapshotStatus"},
+				{"JoinBySnapshot", "/nowhere"},
 			} {
 				r.ask(r.adminA, "", "cscc", args...)
 			}

@@ -255,9 +255,11 @@ func (r *recorder) forgeWhole(s *sealed, action *pb.ChaincodeAction) {
 	r.commit(tx.envelope(r.T))
 }
 
-// undecodable are transactions that cannot be read to their end.
-func undecodable() []scenario {
+// disruptive are cases that others would notice: most are transactions that
+// cannot be read to their end.
+func disruptive() []scenario {
 	return alone(
+		scenario{name: "config-update", run: configUpdate},
 		bent("garbage-data", func(_ *recorder, tx *transaction) { tx.data = []byte("garbage") }),
 		bent("no-data", func(_ *recorder, tx *transaction) { tx.data = []byte{} }),
 		bent("no-action", func(_ *recorder, tx *transaction) { tx.copies = 0 }),
@@ -277,7 +279,7 @@ func undecodable() []scenario {
 			}
 		}},
 		scenario{name: "envelopes-of-other-types", run: func(r *recorder) {
-			for _, kind := range []cb.HeaderType{cb.HeaderType_CONFIG, cb.HeaderType_ORDERER_TRANSACTION, cb.HeaderType_CONFIG_UPDATE, cb.HeaderType_DELIVER_SEEK_INFO, 99} {
+			for _, kind := range []cb.HeaderType{cb.HeaderType_CONFIG, 4, cb.HeaderType_CONFIG_UPDATE, cb.HeaderType_DELIVER_SEEK_INFO, 99} {
 				envelope, err := r.clientA.Envelope(&cb.ChannelHeader{Type: int32(kind), ChannelId: trade}, &pb.Transaction{})
 				ok(r.T, err)
 				r.note(step{Do: "type " + kind.String()})

@@ -52,7 +52,7 @@ func scenarios() []scenario {
 	var all []scenario
 	for _, part := range [][]scenario{
 		transactions(), queries(), responses(), verdicts(), forgeries(), denials(), proposals(), envelopes(), deliveries(), participations(),
-		lifecycles(), systemContracts(), gateways(), discoveries(), secrets(), keyPolicies(), operations(), undecodable(),
+		lifecycles(), systemContracts(), gateways(), discoveries(), secrets(), keyPolicies(), operations(), disruptive(),
 	} {
 		all = append(all, part...)
 	}
@@ -67,7 +67,7 @@ func TestReal(t *testing.T) {
 	if simulated {
 		t.Skip("the programs of FABRIC_BIN say that they are simulated")
 	}
-	runAll(t, programs, true)
+	runAll(t, programs, *update)
 }
 
 // TestSimulated runs all cases on stand-in nodes.
@@ -84,7 +84,7 @@ func TestSimulated(t *testing.T) {
 	runAll(t, programs, false)
 }
 
-func runAll(t *testing.T, programs bare.Programs, real bool) {
+func runAll(t *testing.T, programs bare.Programs, record bool) {
 	t.Helper()
 	began := time.Now()
 	contract := bare.BuildProgram(t, "test/differential/contract")
@@ -103,10 +103,15 @@ func runAll(t *testing.T, programs bare.Programs, real bool) {
 					if together {
 						t.Parallel()
 					}
-					outcomes.run(t, l, s, real && *update)
+					outcomes.run(t, l, s, record)
 				})
 			}
 		})
+	}
+	for _, c := range l.Contracts {
+		if !c.Running() {
+			t.Errorf("the contract %s ended; its log:\n%s", c.Name, c.Log())
+		}
 	}
 	table(outcomes.list, time.Since(began))
 	if *report != "" {

@@ -61,6 +61,9 @@ func (s *step) failed(err error) {
 		return
 	}
 	s.say(state.Message())
+	if state.Code() == codes.DeadlineExceeded {
+		s.Class = "too late" // whichever side of the stream notices first
+	}
 	for _, detail := range state.Details() {
 		if d, ok := detail.(*gw.ErrorDetail); ok {
 			text := said(d.GetMessage())

@@ -3,8 +3,6 @@ package differential
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"testing"
@@ -238,9 +236,4 @@ func (r *recorder) gateway(p *bare.Peer, by *identity.Identity) *client.Gateway 
 	ok(r.T, err)
 	r.Cleanup(func() { g.Close() })
 	return g
-}
-
-func sum(raw []byte) string {
-	digest := sha256.Sum256(raw)
-	return hex.EncodeToString(digest[:8])
 }

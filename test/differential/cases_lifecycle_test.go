@@ -403,6 +403,10 @@ func systemContracts() []scenario {
 			r.hide(answer)
 			r.steps[2].fact("sequence", config.GetSequence()).fact("groups", len(config.GetChannelGroup().GetGroups()))
 		}},
+		{name: "cscc-snapshots", refusable: true, run: func(r *recorder) {
+			r.ask(r.adminA, "", "cscc", "JoinBySnapshotStatus")
+			r.ask(r.adminA, "", "cscc", "JoinBySnapshot", "/nowhere")
+		}},
 		{name: "cscc-errors", run: func(r *recorder) {
 			genesis := encode(r.T, r.Genesis)
 			other := proto.CloneOf(r.Genesis)
@@ -417,8 +421,6 @@ func systemContracts() []scenario {
 				{"GetConfigBlock"},
 				{"GetConfigBlock", "nowhere"},
 				{"GetChannelConfig", "nowhere"},
-				{"JoinBySnapshotStatus"},
-				{"JoinBySnapshot", "/nowhere"},
 			} {
 				r.ask(r.adminA, "", "cscc", args...)
 			}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
 
 	"heddle.dev/heddle/test/bare"
 )
@@ -35,6 +36,8 @@ type scenario struct {
 	// alone keeps its transactions out of other cases' blocks: a real peer may hang or end over a valid transaction
 	// that comes after one of those in a block.
 	alone bool
+	// refusable is for what stand-ins may refuse by name, as unimplemented: snapshots.
+	refusable bool
 }
 
 // alone marks cases.
@@ -91,6 +94,12 @@ func runAll(t *testing.T, programs bare.Programs, record bool) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	l := openLab(ctx, t, programs, contract)
+	var err error
+	l.simulated, err = programs.Simulated(ctx)
+	ok(t, err)
+	if l.simulated && record {
+		t.Fatal("only real nodes may be recorded")
+	}
 	var outcomes board
 	// First all that can go on at once, then one by one what cannot.
 	for _, together := range []bool{true, false} {
@@ -147,6 +156,10 @@ func (b *board) run(t *testing.T, l *lab, s scenario, replace bool) {
 	}
 	r := &recorder{T: t, lab: l, name: s.name}
 	s.run(r)
+	if s.refusable && l.simulated && slices.ContainsFunc(r.steps, func(s *step) bool { return s.Code == codes.Unimplemented.String() }) {
+		o.result, o.detail = "skip", "these nodes say that they do not implement it"
+		t.Skip(o.detail)
+	}
 	if o.detail = r.compare(replace); o.detail != "" {
 		t.Errorf("differs from what real nodes answered (-want +got):\n%s", o.detail)
 	}

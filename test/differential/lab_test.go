@@ -32,6 +32,8 @@ const maxBytes = 1 << 20
 // lab is the network that all cases share.
 type lab struct {
 	*bare.Network
+	// simulated nodes say so themselves.
+	simulated    bool
 	peerA, peerB *bare.Peer
 	orderer      *bare.Orderer
 	// spare is an orderer of no channel.

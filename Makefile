@@ -33,7 +33,7 @@ _help:
 	@echo 'make test            what has to pass: lint, verify, tests, one end-to-end test, fuzzers 5 s each'
 	@echo 'make e2e RUN=…       end-to-end tests: a shard, a pattern, or all without RUN'
 	@echo 'make fuzz            every fuzzer for FUZZTIME (60s)'
-	@echo 'make bench NAME=…    a bench: deploy, throughput, recovery, footprint'
+	@echo 'make bench NAME=…    a bench: deploy, throughput, recovery, footprint, fabsim'
 	@echo 'make lint            formatting and linters'
 	@echo 'make verify          generated files are current'
 	@echo 'make images          programs and image archives, in out/'
@@ -65,8 +65,9 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(BIN)/kal
 	$< run ./...
 	$(BIN)/kal ./api/...
 	cd samples/contracts/asset-go && $< run --config $(CURDIR)/.golangci.yml ./...
+	cd test/differential/contract && $< run --config $(CURDIR)/.golangci.yml ./...
 	cd tools/kal && $< run --config $(CURDIR)/.golangci.yml ./...
-	cd fabsim && $< run --config $(CURDIR)/.golangci.yml ./...
+	cd fabsim && $< run --config $(CURDIR)/.golangci.yml ./cmd/... $$(go list -f '{{.Dir}}' ./internal/... | grep -v /internal/peer)
 
 # Generated files are made anew; one that comes out different was not current.
 verify: $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)

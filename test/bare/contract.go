@@ -1,6 +1,7 @@
 package bare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,17 @@ const retryEvery = 50 * time.Millisecond
 // Deploy runs a contract's program as a service and takes it through the life
 // cycle on the network's channel. It returns the package id.
 func (n *Network) Deploy(ctx context.Context, name, program string, definition admin.Definition) (string, error) {
+	id, err := n.Serve(ctx, name, program)
+	if err != nil {
+		return "", err
+	}
+	definition.Name, definition.PackageID = name, id
+	return id, n.Define(ctx, definition)
+}
+
+// Serve runs a contract's program as a service and installs its package on
+// every peer. It returns the package id.
+func (n *Network) Serve(ctx context.Context, name, program string) (string, error) {
 	ports, err := freePorts(1)
 	if err != nil {
 		return "", err
@@ -45,27 +57,26 @@ func (n *Network) Deploy(ctx context.Context, name, program string, definition a
 	if err := process.start(); err != nil {
 		return "", err
 	}
-	definition.Channel, definition.Name, definition.PackageID = n.options.Channel, name, id
-	if definition.Version == "" {
-		definition.Version = "1"
-	}
-	if definition.Sequence == 0 {
-		definition.Sequence = 1
-	}
 	if err := n.install(ctx, pkg); err != nil {
 		return "", err
 	}
+	return id, process.listening(ctx, address)
+}
+
+// Define has every organisation approve a definition, and commits it. Version
+// and sequence are 1 and the channel the network's if left out.
+func (n *Network) Define(ctx context.Context, definition admin.Definition) error {
+	definition.Channel = cmp.Or(definition.Channel, n.options.Channel)
+	definition.Version = cmp.Or(definition.Version, "1")
+	definition.Sequence = cmp.Or(definition.Sequence, 1)
 	if err := n.approve(ctx, definition); err != nil {
-		return "", err
+		return err
 	}
 	committer, err := n.Peers[0].Client()
 	if err != nil {
-		return "", err
+		return err
 	}
-	if err := committer.CommitRetry(ctx, definition, retryEvery); err != nil {
-		return "", err
-	}
-	return id, process.listening(ctx, address)
+	return committer.CommitRetry(ctx, definition, retryEvery)
 }
 
 func (n *Network) install(ctx context.Context, pkg []byte) error {

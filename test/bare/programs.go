@@ -1,6 +1,9 @@
 package bare
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,6 +37,53 @@ func Find() (Programs, error) {
 	return p, nil
 }
 
+// FindSimulated looks for stand-in nodes in FABSIM_BIN: a folder with peer and
+// orderer, or one program (or a folder with fabsim) that is used under both
+// names, for which links are made in dir. Their configuration is the one of
+// a release where there is one, else the folder that is given.
+func FindSimulated(dir, config string) (Programs, error) {
+	bin := os.Getenv("FABSIM_BIN")
+	if bin == "" {
+		return Programs{}, errors.New("find stand-in nodes: FABSIM_BIN is not set")
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return Programs{}, fmt.Errorf("find stand-in nodes: %w", err)
+	}
+	if release, err := Find(); err == nil {
+		config = release.Config
+	}
+	info, err := os.Stat(bin)
+	if err != nil {
+		return Programs{}, fmt.Errorf("find stand-in nodes: %w", err)
+	}
+	program := bin
+	if info.IsDir() {
+		if _, err := os.Stat(filepath.Join(bin, "peer")); err == nil {
+			return Programs{Bin: bin, Config: config}, nil
+		}
+		program = filepath.Join(bin, "fabsim")
+	}
+	for _, name := range []string{"peer", "orderer"} {
+		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
+			return Programs{}, fmt.Errorf("find stand-in nodes: %w", err)
+		}
+	}
+	return Programs{Bin: dir, Config: config}, nil
+}
+
+// Simulated tells stand-in nodes from real ones by what the peer says of its
+// version.
+func (p Programs) Simulated(ctx context.Context) (bool, error) {
+	command := exec.CommandContext(ctx, p.Peer(), "version")
+	command.Env = []string{"FABRIC_CFG_PATH=" + p.Config}
+	text, err := command.CombinedOutput()
+	if err != nil {
+		return false, fmt.Errorf("ask %s for its version: %w\n%s", p.Peer(), err, text)
+	}
+	return bytes.Contains(bytes.ToLower(text), []byte("simulated")), nil
+}
+
 // Peer is the peer's program.
 func (p Programs) Peer() string { return filepath.Join(p.Bin, "peer") }
 
@@ -57,16 +107,22 @@ func Require(tb testing.TB) Programs {
 func BuildContract(tb testing.TB) string {
 	tb.Helper()
 	Require(tb)
+	return BuildProgram(tb, "samples/contracts/asset-go")
+}
+
+// BuildProgram compiles the program in a folder of this repository.
+func BuildProgram(tb testing.TB, folder string) string {
+	tb.Helper()
 	source, err := moduleRoot()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	out := filepath.Join(tb.TempDir(), "asset-go")
-	command := exec.CommandContext(tb.Context(), "go", "build", "-o", out, ".")
-	command.Dir = filepath.Join(source, "samples", "contracts", "asset-go")
+	out := filepath.Join(tb.TempDir(), filepath.Base(folder))
+	command := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-o", out, ".")
+	command.Dir = filepath.Join(source, filepath.FromSlash(folder))
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := command.CombinedOutput(); err != nil {
-		tb.Fatalf("build the sample contract: %v\n%s", err, text)
+		tb.Fatalf("build %s: %v\n%s", folder, err, text)
 	}
 	return out
 }

@@ -46,15 +46,24 @@ type processes struct {
 
 // up starts the baseline and returns it when its first transaction is committed.
 func (b *bench) upProcesses(ctx context.Context) (*processes, error) {
+	return b.upNodes(ctx, b.programs, nil)
+}
+
+// upNodes starts the network from any programs. It calls idle, if that is given, once all nodes are healthy and have no
+// channel yet.
+func (b *bench) upNodes(ctx context.Context, programs bare.Programs, idle func(context.Context, *bare.Network) error) (*processes, error) {
 	dir, err := os.MkdirTemp("", "heddle-bare-")
 	if err != nil {
 		return nil, err
 	}
-	n, err := bare.Start(ctx, b.programs, bare.Options{
+	n, err := bare.Start(ctx, programs, bare.Options{
 		Dir: dir, Consensus: channelconfig.Raft, Orderers: orderers, Orgs: []string{"banka", "bankb"}, Channel: channelName,
 		Batch: channelconfig.Batch{Timeout: batchTimeout, MaxMessages: batchSize, AbsoluteMaxBytes: 101376 << 10, PreferredMaxBytes: 2048 << 10},
 	})
 	p := &processes{Network: n}
+	if err == nil && idle != nil {
+		err = idle(ctx, n)
+	}
 	if err == nil {
 		err = p.serve(ctx, b.contract)
 	}
@@ -112,6 +121,9 @@ func (p *processes) fingerprint() (string, error) {
 func (p *processes) down() {
 	for _, c := range p.clients {
 		_ = c.Close()
+	}
+	if p.Network == nil {
+		return
 	}
 	p.Close()
 	_ = os.RemoveAll(p.Dir)

@@ -1,6 +1,7 @@
 // Command bench measures what Heddle claims, beside a baseline in the same call: real Fabric nodes as bare processes
 // on the same machine, with the same environment, channel configuration, policy and client. It needs a lab (root),
-// images in out/images and Fabric's programs (FABRIC_BIN). See docs/benchmarks.md for every metric.
+// images in out/images and Fabric's programs (FABRIC_BIN); the bench fabsim compares stand-in nodes (FABSIM_BIN) with
+// real ones, all of them bare processes, and needs the former only. See docs/benchmarks.md for every metric.
 //
 //	go run ./test/bench -name deploy
 package main
@@ -27,7 +28,11 @@ var benches = map[string]func(context.Context, *bench) error{
 	"throughput": throughput,
 	"recovery":   recovery,
 	"footprint":  footprint,
+	"fabsim":     standIn,
 }
+
+// onBareProcesses are the benches that need neither lab nor images.
+var onBareProcesses = map[string]bool{"fabsim": true}
 
 // bench is what every bench works with.
 type bench struct {
@@ -65,7 +70,7 @@ func run(ctx context.Context) (err error) {
 		return fmt.Errorf("run bench %q: there are %s", *name, strings.Join(names(), ", "))
 	}
 	b := &bench{rounds: *rounds, load: *load, networks: *networks}
-	if b.programs, err = bare.Find(); err != nil {
+	if b.programs, err = bare.Find(); err != nil && !onBareProcesses[*name] {
 		return err
 	}
 	if b.book, err = openBook(*out, *name); err != nil {
@@ -78,6 +83,9 @@ func run(ctx context.Context) (err error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	if b.contract, err = buildContract(ctx, dir); err != nil {
 		return err
+	}
+	if onBareProcesses[*name] {
+		return f(ctx, b)
 	}
 	if b.Cluster, err = harness.Open(ctx, harness.Options{Name: "bench", Progress: progress}); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -46,6 +47,7 @@ func openBook(folder, bench string) (*book, error) {
 // series are the rounds of one metric on both sides.
 type series struct {
 	metric, unit               string
+	nodes                      string // "fabric" if left out
 	values, baseline           []float64
 	settings, baselineSettings string
 }
@@ -53,7 +55,7 @@ type series struct {
 // write prints and keeps one metric.
 func (b *book) write(s series) error {
 	r := row{
-		Bench: b.bench, Metric: s.metric, Unit: s.unit, Nodes: "fabric", Settings: s.settings,
+		Bench: b.bench, Metric: s.metric, Unit: s.unit, Nodes: cmp.Or(s.nodes, "fabric"), Settings: s.settings,
 		Value: round(median(s.values)), Values: rounded(s.values),
 	}
 	if len(s.baseline) > 0 {

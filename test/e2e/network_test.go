@@ -179,9 +179,13 @@ func clients(ctx context.Context, t *testing.T, c *harness.Cluster, network, cha
 func submit(ctx context.Context, t *testing.T, peers []*load.Client, prefix string) {
 	t.Helper()
 	for i, p := range peers {
-		key := fmt.Sprintf("%s-%d", prefix, i)
+		var key string
 		var receipt load.Receipt
+		tries := 0
 		err := harness.Poll(ctx, func(ctx context.Context) error {
+			// What was not acknowledged may be on the ledger all the same, so each try has a key of its own.
+			key = fmt.Sprintf("%s-%d-%d", prefix, i, tries)
+			tries++
 			var err error
 			receipt, err = p.Submit(ctx, "Create", key, "e2e", "7")
 			return err

@@ -1,14 +1,14 @@
 package bare
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"heddle.dev/heddle/internal/image"
 )
 
 // Programs are where the release is.
@@ -28,48 +28,44 @@ func Find() (Programs, error) {
 		}
 		bin = filepath.Join(home, ".cache", "heddle", "fabric", "bin")
 	}
-	p := Programs{Bin: bin, Config: filepath.Join(filepath.Dir(filepath.Clean(bin)), "config")}
-	for _, file := range []string{p.Peer(), p.Orderer(), filepath.Join(p.Config, "core.yaml"), filepath.Join(p.Config, "orderer.yaml")} {
-		if _, err := os.Stat(file); err != nil {
-			return Programs{}, fmt.Errorf("find Fabric's programs (set FABRIC_BIN to the bin folder of a release, with config beside it): %w", err)
-		}
+	p, err := in(bin)
+	if err != nil {
+		return Programs{}, fmt.Errorf("find Fabric's programs (set FABRIC_BIN to the bin folder of a release, with config beside it): %w", err)
 	}
 	return p, nil
 }
 
-// FindSimulated looks for stand-in nodes in FABSIM_BIN: a folder with peer and
-// orderer, or one program (or a folder with fabsim) that is used under both
-// names, for which links are made in dir. Their configuration is the one of
-// a release where there is one, else the folder that is given.
-func FindSimulated(dir, config string) (Programs, error) {
+// FindSimulated looks for stand-in nodes in FABSIM_BIN, else where "make
+// images" leaves them: laid out as a release.
+func FindSimulated() (Programs, error) {
 	bin := os.Getenv("FABSIM_BIN")
 	if bin == "" {
-		return Programs{}, errors.New("find stand-in nodes: FABSIM_BIN is not set")
+		root, err := moduleRoot()
+		if err != nil {
+			return Programs{}, err
+		}
+		bin = filepath.Join(root, "out", "fabsim", "bin")
 	}
+	p, err := in(bin)
+	if err != nil {
+		return Programs{}, fmt.Errorf("find stand-in nodes (\"make images\" makes them): %w", err)
+	}
+	return p, nil
+}
+
+// in looks for the programs in a folder, and for their configuration beside it.
+func in(bin string) (Programs, error) {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
-		return Programs{}, fmt.Errorf("find stand-in nodes: %w", err)
+		return Programs{}, err
 	}
-	if release, err := Find(); err == nil {
-		config = release.Config
-	}
-	info, err := os.Stat(bin)
-	if err != nil {
-		return Programs{}, fmt.Errorf("find stand-in nodes: %w", err)
-	}
-	program := bin
-	if info.IsDir() {
-		if _, err := os.Stat(filepath.Join(bin, "peer")); err == nil {
-			return Programs{Bin: bin, Config: config}, nil
-		}
-		program = filepath.Join(bin, "fabsim")
-	}
-	for _, name := range []string{"peer", "orderer"} {
-		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
-			return Programs{}, fmt.Errorf("find stand-in nodes: %w", err)
+	p := Programs{Bin: bin, Config: filepath.Join(filepath.Dir(bin), "config")}
+	for _, file := range []string{p.Peer(), p.Orderer(), filepath.Join(p.Config, "core.yaml"), filepath.Join(p.Config, "orderer.yaml")} {
+		if _, err := os.Stat(file); err != nil {
+			return Programs{}, err
 		}
 	}
-	return Programs{Bin: dir, Config: config}, nil
+	return p, nil
 }
 
 // Simulated tells stand-in nodes from real ones by what the peer says of its
@@ -81,7 +77,7 @@ func (p Programs) Simulated(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("ask %s for its version: %w\n%s", p.Peer(), err, text)
 	}
-	return bytes.Contains(bytes.ToLower(text), []byte("simulated")), nil
+	return image.SaysSimulated(string(text)), nil
 }
 
 // Peer is the peer's program.
@@ -93,12 +89,23 @@ func (p Programs) Orderer() string { return filepath.Join(p.Bin, "orderer") }
 // Require skips a test on machines without Fabric's programs.
 func Require(tb testing.TB) Programs {
 	tb.Helper()
+	return require(tb, "real", Find)
+}
+
+// RequireSimulated skips a test where no stand-in nodes have been built.
+func RequireSimulated(tb testing.TB) Programs {
+	tb.Helper()
+	return require(tb, "stand-in", FindSimulated)
+}
+
+func require(tb testing.TB, what string, find func() (Programs, error)) Programs {
+	tb.Helper()
 	if testing.Short() {
-		tb.Skip("needs real nodes: not in -short")
+		tb.Skipf("needs %s nodes: not in -short", what)
 	}
-	p, err := Find()
+	p, err := find()
 	if err != nil {
-		tb.Skipf("needs real nodes: %v", err)
+		tb.Skipf("needs %s nodes: %v", what, err)
 	}
 	return p
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -20,16 +19,7 @@ const idleFor = 3 * time.Second
 // standIn measures stand-in nodes, and in turn with them real ones where there are any: from a node's start until it
 // serves, its memory at rest, and transactions under load. The network is the one of the other benches.
 func standIn(ctx context.Context, b *bench) error {
-	dir, err := os.MkdirTemp("", "heddle-fabsim-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	config, err := filepath.Abs(filepath.Join("test", "differential", "testdata", "config"))
-	if err != nil {
-		return err
-	}
-	simulated, err := bare.FindSimulated(dir, config)
+	simulated, err := bare.FindSimulated()
 	if err != nil {
 		return err
 	}

@@ -32,16 +32,7 @@ func TestReal(t *testing.T) {
 
 // TestSimulated runs the clients against stand-in nodes.
 func TestSimulated(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nodes: not in -short")
-	}
-	config, err := filepath.Abs(filepath.Join("..", "differential", "testdata", "config"))
-	ok(t, err)
-	programs, err := bare.FindSimulated(t.TempDir(), config)
-	if err != nil {
-		t.Skipf("needs stand-in nodes: %v", err)
-	}
-	check(t, programs)
+	check(t, bare.RequireSimulated(t))
 }
 
 func check(t *testing.T, programs bare.Programs) {

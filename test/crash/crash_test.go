@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -54,16 +53,7 @@ func TestReal(t *testing.T) {
 
 // TestSimulated kills stand-in nodes.
 func TestSimulated(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nodes: not in -short")
-	}
-	config, err := filepath.Abs(filepath.Join("..", "differential", "testdata", "config"))
-	ok(t, err)
-	programs, err := bare.FindSimulated(t.TempDir(), config)
-	if err != nil {
-		t.Skipf("needs stand-in nodes: %v", err)
-	}
-	crash(t, programs)
+	crash(t, bare.RequireSimulated(t))
 }
 
 func crash(t *testing.T, programs bare.Programs) {

@@ -75,16 +75,7 @@ func TestReal(t *testing.T) {
 
 // TestSimulated runs all cases on stand-in nodes.
 func TestSimulated(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nodes: not in -short")
-	}
-	config, err := filepath.Abs(filepath.Join("testdata", "config"))
-	ok(t, err)
-	programs, err := bare.FindSimulated(t.TempDir(), config)
-	if err != nil {
-		t.Skipf("needs stand-in nodes: %v", err)
-	}
-	runAll(t, programs, false)
+	runAll(t, bare.RequireSimulated(t), false)
 }
 
 func runAll(t *testing.T, programs bare.Programs, record bool) {

@@ -11,7 +11,7 @@ func TestAddOrganization(t *testing.T) {
 	ctx, c := start(t, 8*time.Minute)
 	s := raft3("add-org")
 	up(ctx, t, c, s)
-	submit(ctx, t, clients(ctx, t, c, s.Name, "demo"), "before")
+	before := submit(ctx, t, clients(ctx, t, c, s.Name, "demo"), "before")
 
 	s.Orgs = append(s.Orgs, org{Name: "bankc", MSP: "BankCMSP", Peers: 1})
 	apply(ctx, t, c, s.yaml(t))
@@ -24,7 +24,7 @@ func TestAddOrganization(t *testing.T) {
 	submit(ctx, t, peers, "with")
 	sameLedgers(ctx, t, peers)
 	for _, p := range peers {
-		if _, err := p.Read(ctx, "Read", "before-0"); err != nil {
+		if _, err := p.Read(ctx, "Read", before[0]); err != nil {
 			t.Errorf("read what was committed before: %v", err)
 		}
 	}

@@ -176,8 +176,9 @@ func clients(ctx context.Context, t *testing.T, c *harness.Cluster, network, cha
 }
 
 // submit creates an asset through each of the clients, which shows that each peer's gateway finds endorsers and orderers.
-func submit(ctx context.Context, t *testing.T, peers []*load.Client, prefix string) {
+func submit(ctx context.Context, t *testing.T, peers []*load.Client, prefix string) []string {
 	t.Helper()
+	keys := make([]string, 0, len(peers))
 	for i, p := range peers {
 		var key string
 		var receipt load.Receipt
@@ -197,7 +198,9 @@ func submit(ctx context.Context, t *testing.T, peers []*load.Client, prefix stri
 		if _, err := p.Read(ctx, "Read", key); err != nil {
 			t.Errorf("read what was just committed: %v", err)
 		}
+		keys = append(keys, key)
 	}
+	return keys
 }
 
 // sameLedgers demands the same height and hash of every peer.

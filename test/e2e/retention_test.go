@@ -23,7 +23,7 @@ func TestRetention(t *testing.T) {
 	s.Retain, s.ID = true, "retained-network-1"
 	up(ctx, t, c, s)
 	peers := clients(ctx, t, c, s.Name, "demo")
-	submit(ctx, t, peers, "before")
+	keys := submit(ctx, t, peers, "before")
 	before := sameLedgers(ctx, t, peers)
 
 	if err := c.Remove(ctx, network(s.Name)); err != nil {
@@ -75,7 +75,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("the ledger was at %v before and is at %v now", before, after)
 	}
 	for _, p := range peers {
-		if _, err := p.Read(ctx, "Read", "before-0"); err != nil {
+		if _, err := p.Read(ctx, "Read", keys[0]); err != nil {
 			t.Errorf("read what was committed before: %v", err)
 		}
 	}

@@ -19,14 +19,14 @@ func TestTwoChannels(t *testing.T) {
 	up(ctx, t, c, s)
 
 	shared := clients(ctx, t, c, s.Name, "demo")
-	submit(ctx, t, shared, "shared")
+	keys := submit(ctx, t, shared, "shared")
 	own, err := c.Client(ctx, s.Name, "peer0-banka", "banka", "banka.private", "asset")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = own.Close() })
 	submit(ctx, t, []*load.Client{own}, "private")
-	if _, err := own.Read(ctx, "Read", "shared-0"); err == nil {
+	if _, err := own.Read(ctx, "Read", keys[0]); err == nil {
 		t.Error("an asset of one channel can be read in the other")
 	}
 	stranger, err := c.Client(ctx, s.Name, "peer0-bankb", "bankb", "banka.private", "asset")

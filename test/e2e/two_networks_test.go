@@ -20,9 +20,9 @@ func TestTwoNetworks(t *testing.T) {
 	up(ctx, t, c, one)
 	up(ctx, t, c, two)
 	first, second := clients(ctx, t, c, one.Name, "demo"), clients(ctx, t, c, two.Name, "demo")
-	submit(ctx, t, first, "one")
+	keys := submit(ctx, t, first, "one")
 	submit(ctx, t, second, "two")
-	if _, err := second[0].Read(ctx, "Read", "one-0"); err == nil {
+	if _, err := second[0].Read(ctx, "Read", keys[0]); err == nil {
 		t.Error("an asset of one network can be read in the other")
 	}
 

@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/controller/pace"
 	"heddle.dev/heddle/internal/kube"
 )
 
@@ -30,7 +29,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Owns(&corev1.Service{}).
 		Watches(&v1alpha1.Channel{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: channelMoved})).
 		Watches(&v1alpha1.Peer{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: peerMoved})).
-		WithOptions(pace.Controller()).
+		WithOptions(kube.ControllerOptions()).
 		Complete(r)
 }
 

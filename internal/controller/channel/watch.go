@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/controller/pace"
+	"heddle.dev/heddle/internal/kube"
 )
 
 // Register adds the controller to a manager. Everything a channel is made of stands in its namespace, so every change
@@ -30,7 +30,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	if !r.opts.Namespaced {
 		b = b.Watches(&v1alpha1.Network{}, here, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	}
-	return b.WithOptions(pace.Controller()).Complete(r)
+	return b.WithOptions(kube.ControllerOptions()).Complete(r)
 }
 
 func (r *Reconciler) channelsOf(ctx context.Context, obj client.Object) []reconcile.Request {

@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/controller/pace"
 	"heddle.dev/heddle/internal/kube"
 )
 
@@ -32,7 +31,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		b = b.Watches(&v1alpha1.Network{}, of, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	}
 	b = r.opts.Secrets.Wake(b, handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &v1alpha1.Identity{}, handler.OnlyControllerOwner()))
-	return b.WithOptions(pace.Controller()).Complete(r)
+	return b.WithOptions(kube.ControllerOptions()).Complete(r)
 }
 
 // moved is true when an object's spec changed or when it became Ready.

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/controller/pace"
 	"heddle.dev/heddle/internal/kube"
 )
 
@@ -45,7 +44,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.networksOf)).
 		Watches(&v1alpha1.Chaincode{}, byNamespace, goes).
-		WithOptions(pace.Controller()).
+		WithOptions(kube.ControllerOptions()).
 		Complete(r)
 }
 

@@ -125,7 +125,7 @@ func (r *Reconciler) controller(mgr ctrl.Manager, kind client.Object, component 
 		b = b.Watches(&v1alpha1.Channel{}, handler.EnqueueRequestsFromMapFunc(r.leaving))
 	}
 	b = r.opts.Secrets.Wake(b, watch.ByLabel(v1alpha1.LabelNode, component))
-	return b.WithOptions(kube.ControllerOptions(8)).Complete(reconcile)
+	return b.WithOptions(kube.ControllerOptions()).Complete(reconcile)
 }
 
 // ofOrganization wakes the nodes of an organization whose public material changed.

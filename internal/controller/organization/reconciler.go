@@ -79,7 +79,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Orderer{}, handler.EnqueueRequestsFromMapFunc(organizationOf), gone).
 		Watches(&v1alpha1.Organization{}, handler.EnqueueRequestsFromMapFunc(r.namesakes), gone)
 	b = r.opts.Secrets.Wake(b, handler.EnqueueRequestsFromMapFunc(keeperOf))
-	if err := b.WithOptions(kube.ControllerOptions(8)).Complete(r); err != nil {
+	if err := b.WithOptions(kube.ControllerOptions()).Complete(r); err != nil {
 		return fmt.Errorf("register controller of Organizations: %w", err)
 	}
 	return nil

@@ -108,7 +108,7 @@ func (r *Reconciler) leave(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+		ctx, cancel := context.WithTimeout(ctx, admin.RemovePatience)
 		err = api.Remove(ctx, w.channelID)
 		cancel()
 		if err != nil && !errors.Is(err, admin.ErrChannelNotFound) {

@@ -24,8 +24,6 @@ const (
 	askTimeout = 3 * time.Second
 	// joinTimeout bounds one join: a peer opens a ledger for it.
 	joinTimeout = 20 * time.Second
-	// leaveTimeout bounds one departure: an orderer may hang over it.
-	leaveTimeout = 5 * time.Second
 	// readTimeout bounds reading the configuration.
 	readTimeout = 5 * time.Second
 	// ledgerRest is how long a configuration that was read counts while blocks come in and nothing is under way.

@@ -146,7 +146,7 @@ func leave(t *testing.T, ctx context.Context, o *bare.Orderer) {
 		if !o.Running() {
 			return errors.Join(errThere, o.Restart(ctx))
 		}
-		call, cancel := context.WithTimeout(ctx, 5*time.Second)
+		call, cancel := context.WithTimeout(ctx, admin.RemovePatience)
 		defer cancel()
 		err := p.Remove(call, "trade")
 		if errors.Is(err, admin.ErrChannelNotFound) {

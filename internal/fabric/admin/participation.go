@@ -128,6 +128,11 @@ func (p *Participation) Join(ctx context.Context, config *cb.Block) (ChannelInfo
 	return info, nil
 }
 
+// RemovePatience is how long to wait for Remove. An evicted orderer follows the channel until then, and first ends a
+// look at the heights of all orderers, its own among them, which it cannot tell while it removes the channel: that takes
+// up to General.Cluster's DialTimeout and ReplicationPullTimeout, 5 s each (orderer/common/follower and cluster in Fabric).
+const RemovePatience = 20 * time.Second
+
 // Remove takes the channel off the orderer, with all of its blocks, or fails
 // with ErrChannelNotFound. The orderer goes on at it after the answer: Info
 // shows when the channel is gone, and until then Remove fails with

@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"slices"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -15,6 +17,7 @@ const (
 	systemNamespace = metav1.NamespaceSystem
 	dnsName         = "coredns"
 	dnsRole         = "system:coredns"
+	nodesRole       = "heddle-lab:nodes"
 )
 
 // corefile answers names of the cluster only: a lab has no way out.
@@ -41,7 +44,28 @@ func siteObjects(s *SitePlan) []client.Object {
 	for i := range s.Nodes {
 		out = append(out, nodeObject(&s.Nodes[i]))
 	}
-	return append(append(out, dnsObjects(s)...), modulesObjects()...)
+	return slices.Concat(out, nodeRights(), dnsObjects(s), modulesObjects())
+}
+
+// nodeRights let nodes read volumes and pods that the Node authorizer does not know yet: it hears of a pod later than
+// the node does, and a kubelet that was refused tries again after ten seconds. Secrets stay with the authorizer.
+func nodeRights() []client.Object {
+	rbac := rbacv1.SchemeGroupVersion.String()
+	return []client.Object{
+		&rbacv1.ClusterRole{
+			TypeMeta:   metav1.TypeMeta{APIVersion: rbac, Kind: "ClusterRole"},
+			ObjectMeta: metav1.ObjectMeta{Name: nodesRole},
+			Rules: []rbacv1.PolicyRule{{
+				APIGroups: []string{""}, Resources: []string{"pods", "persistentvolumes", "persistentvolumeclaims"}, Verbs: []string{"get"},
+			}},
+		},
+		&rbacv1.ClusterRoleBinding{
+			TypeMeta:   metav1.TypeMeta{APIVersion: rbac, Kind: "ClusterRoleBinding"},
+			ObjectMeta: metav1.ObjectMeta{Name: nodesRole},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: nodesRole},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:nodes"}},
+		},
+	}
 }
 
 func nodeObject(n *NodePlan) client.Object {

@@ -51,12 +51,21 @@ func (r *Reconciler) act(ctx context.Context, w *world) error {
 	return w.conclude()
 }
 
-// join joins everybody who is due, all at once. An orderer that comes later gets the newest configuration, so that it
-// starts as a follower and knows whom to copy from; a peer always starts at the first block.
+// join joins everybody who is due: all at once, but for the peers of different organizations. An orderer that comes later
+// gets the newest configuration, so that it starts as a follower and knows whom to copy from; a peer always starts at the
+// first block.
+//
+// A peer that joins dials the anchor peers of the other organizations. Two that dial each other at the same moment each
+// close the connection that they opened when the other's arrives (gossip/comm/conn.go in Fabric), and both wait 5 s before
+// they try again (gossip/discovery, sendUntilAcked), so one organization after the other joins.
 func (r *Reconciler) join(ctx context.Context, w *world) {
 	var wg sync.WaitGroup
-	for _, n := range w.joins() {
+	for n, turn := range joinTurns(w.joins()) {
 		wg.Go(func() {
+			select {
+			case <-time.After(turn):
+			case <-ctx.Done():
+			}
 			ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 			defer cancel()
 			err := r.joinOne(ctx, w, n)

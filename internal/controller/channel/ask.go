@@ -24,6 +24,8 @@ const (
 	askTimeout = 3 * time.Second
 	// joinTimeout bounds one join: a peer opens a ledger for it.
 	joinTimeout = 20 * time.Second
+	// joinTurn is how long a peer takes to dial anchor peers, on a busy machine.
+	joinTurn = 500 * time.Millisecond
 	// readTimeout bounds reading the configuration.
 	readTimeout = 5 * time.Second
 	// ledgerRest is how long a configuration that was read counts while blocks come in and nothing is under way.

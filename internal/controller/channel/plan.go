@@ -32,6 +32,23 @@ func (w *world) joins() []*node {
 	return out
 }
 
+// joinTurns says how long each node waits before it joins.
+func joinTurns(nodes []*node) map[*node]time.Duration {
+	turns := make(map[*node]time.Duration, len(nodes))
+	orgs := map[string]time.Duration{}
+	for _, n := range nodes {
+		if n.orderer {
+			turns[n] = 0
+			continue
+		}
+		if _, ok := orgs[n.org]; !ok {
+			orgs[n.org] = time.Duration(len(orgs)) * joinTurn
+		}
+		turns[n] = orgs[n.org]
+	}
+	return turns
+}
+
 // shallJoin tells whether a node belongs to the channel now.
 func (w *world) shallJoin(n *node) bool {
 	if n.deleting || w.genesis == nil {

@@ -160,7 +160,7 @@ func (e *env) bound(name string) (*corev1.PersistentVolume, string) {
 		if c, err = e.client.CoreV1().PersistentVolumeClaims(e.ns).Get(e.t.Context(), name, metav1.GetOptions{}); err != nil {
 			e.t.Fatal(err)
 		}
-		return c.Status.Phase == corev1.ClaimBound
+		return c.Status.Phase == corev1.ClaimBound && c.Spec.VolumeName != ""
 	})
 	pv, err := e.client.CoreV1().PersistentVolumes().Get(e.t.Context(), c.Spec.VolumeName, metav1.GetOptions{})
 	if err != nil {
@@ -198,6 +198,37 @@ func (e *env) class(name string, change func(*storagev1.StorageClass)) string {
 		e.t.Fatal(err)
 	}
 	return c.Name
+}
+
+// testPhaseFirst looks at every state of claims: with a volume but not Bound, a kubelet would turn the pod away.
+func (e *env) testPhaseFirst() {
+	e.t.Helper()
+	claims := e.client.CoreV1().PersistentVolumeClaims(e.ns)
+	states, err := claims.Watch(e.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer states.Stop()
+	for i := range 20 {
+		e.claim(fmt.Sprintf("phase-%d", i))
+	}
+	done := map[string]bool{}
+	deadline := time.After(within)
+	for len(done) < 20 {
+		select {
+		case <-deadline:
+			e.t.Fatalf("%d of 20 claims have a volume", len(done))
+		case s := <-states.ResultChan():
+			c, ok := s.Object.(*corev1.PersistentVolumeClaim)
+			if !ok || c.Spec.VolumeName == "" {
+				continue
+			}
+			if c.Status.Phase != corev1.ClaimBound {
+				e.t.Errorf("claim %q has volume %q and is %s", c.Name, c.Spec.VolumeName, c.Status.Phase)
+			}
+			done[c.Name] = true
+		}
+	}
 }
 
 func TestServer(t *testing.T) {
@@ -240,6 +271,7 @@ func TestServer(t *testing.T) {
 			t.Errorf("20 claims have %d volumes", len(seen))
 		}
 	})
+	t.Run("no volume before the phase", func(t *testing.T) { e.in(t).testPhaseFirst() })
 	t.Run("one pod", func(t *testing.T) {
 		e := e.in(t)
 		e.claim("once", func(c *corev1.PersistentVolumeClaim) {

@@ -57,6 +57,9 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if err := p.makeFolder(name); err != nil {
 		return err
 	}
+	if err := p.announce(ctx, claim); err != nil {
+		return err
+	}
 	_, err := p.api.CoreV1().PersistentVolumes().Create(ctx, p.volume(claim, class), metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("make volume of claim %s/%s: %w", claim.Namespace, claim.Name, err)
@@ -64,6 +67,18 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if err == nil {
 		p.events.Eventf(claim, nil, corev1.EventTypeNormal, reasonProvisioned, "Provision", "Made volume %s", name)
 		log.FromContext(ctx).V(1).Info("Made volume", "volume", name, "claim", claim.Namespace+"/"+claim.Name)
+	}
+	return nil
+}
+
+// announce marks a claim Bound just before it is. Kubernetes writes a claim's volume first and its phase a moment later;
+// in between the scheduler places the pod and the kubelet finds the claim unbound, and looks again after ten seconds.
+func (p *provisioner) announce(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
+	bound := fmt.Appendf(nil, `{"metadata":{"uid":%q},"status":{"phase":%q}}`, claim.UID, corev1.ClaimBound)
+	_, err := p.api.CoreV1().PersistentVolumeClaims(claim.Namespace).Patch(ctx, claim.Name, types.MergePatchType, bound,
+		metav1.PatchOptions{}, "status")
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("mark claim %s/%s as bound: %w", claim.Namespace, claim.Name, err)
 	}
 	return nil
 }

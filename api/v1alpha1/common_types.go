@@ -106,7 +106,8 @@ type NodeSettings struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$')",message="extraSANs must be DNS names or IP addresses"
 	ExtraSANs []string `json:"extraSANs,omitempty"`
-	// logging is the node's logging specification, such as "info" or "warn:gossip=debug".
+	// logging is the node's logging specification, such as "info" or "warn:gossip=debug"; unless given, info without a
+	// line for every call.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256

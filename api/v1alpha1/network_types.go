@@ -192,7 +192,7 @@ type NodeTemplate struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$')",message="extraSANs must be DNS names or IP addresses"
 	ExtraSANs []string `json:"extraSANs,omitempty"`
-	// logging is the nodes' logging specification, such as "info".
+	// logging is the nodes' logging specification, such as "info"; unless given, info without a line for every call.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256

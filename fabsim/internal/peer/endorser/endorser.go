@@ -113,7 +113,7 @@ func unsupported(p *Proposal) error {
 	if args := p.Input.GetArgs(); len(args) > 0 {
 		name = string(args[0])
 	}
-	if p.Contract == "lscc" || p.Contract == "cscc" && (name == "JoinChainBySnapshot" || name == "JoinBySnapshotStatus") {
+	if p.Contract == "cscc" && (name == "JoinChainBySnapshot" || name == "JoinBySnapshotStatus") {
 		return status.Errorf(codes.Unimplemented, "%s/%s is not supported by a simulated peer", p.Contract, name)
 	}
 	return nil

@@ -62,7 +62,7 @@ func (s *Server) Submit(ctx context.Context, in *gp.SubmitRequest) (*gp.SubmitRe
 	}
 	ch := s.o.Channel(in.GetChannelId())
 	if ch == nil {
-		return nil, status.Errorf(codes.FailedPrecondition, "failed to get config for channel [%s]", in.GetChannelId())
+		return nil, status.Error(codes.FailedPrecondition, noConfig(in.GetChannelId()))
 	}
 	endpoints := ch.Config().Endpoints()
 	if len(endpoints) == 0 {

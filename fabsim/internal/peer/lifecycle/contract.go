@@ -111,8 +111,8 @@ func (c *Contract) Invoke(ctx context.Context, call *Call, args [][]byte) *pb.Re
 		return failure("failed to invoke backing implementation of '%s': receiver *lifecycle.Invocation.%s does not exist", name, name)
 	}
 	out, err := run(ctx, call, args[1])
-	var missing NotFoundError
-	if errors.As(err, &missing) {
+	var undefined undefinedError
+	if errors.As(err, &undefined) {
 		return &pb.Response{Status: 404, Message: err.Error()}
 	}
 	if err != nil {
@@ -197,7 +197,7 @@ func (c *Contract) queryInstalled(ctx context.Context, _ *Call, in *lb.QueryInst
 	id := in.GetPackageId()
 	found, ok := uses[id]
 	if !ok {
-		return nil, NotFoundError{id}
+		return nil, fmt.Errorf("could not find chaincode with package id '%s'", id)
 	}
 	out := &lb.QueryInstalledChaincodeResult{PackageId: id, Label: label(id), References: map[string]*lb.QueryInstalledChaincodeResult_References{}}
 	for _, u := range found {

@@ -202,7 +202,7 @@ func callPolicies(ctx context.Context, config *channel.Config, from lifecycle.Re
 		return nil, err
 	}
 	if len(own) == 0 {
-		return nil, errors.New("policy not found")
+		return nil, fmt.Errorf("No metadata was found for chaincode %s in channel %s", call.GetName(), config.ID()) //nolint:staticcheck // Fabric's words
 	}
 	if !call.GetDisregardNamespacePolicy() {
 		raws = append(raws, own)

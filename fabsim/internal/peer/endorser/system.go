@@ -117,7 +117,7 @@ func (e *Endorser) join(ctx context.Context, x *execution, raw []byte) *pb.Respo
 	}
 	block := &cb.Block{}
 	if err := proto.Unmarshal(raw, block); err != nil {
-		return refuse("Failed to reconstruct the genesis block, %s", err)
+		return refuse("Failed to reconstruct the genesis block, error unmarshalling Block: %s", err)
 	}
 	id, err := channelOf(block)
 	if err != nil {

@@ -87,7 +87,7 @@ func (r *Runtime) buildFrom(ctx context.Context, id string, load func() ([]byte,
 			return out, nil
 		}
 	}
-	return nil, errors.New("no DockerBuilder, cannot build")
+	return nil, errors.New("docker build failed: docker build is disabled")
 }
 
 // cached finds what was built before.
@@ -167,10 +167,7 @@ func (r *Runtime) tool(ctx context.Context, b Builder, name string, args ...stri
 	if text := strings.TrimSpace(out.String()); text != "" {
 		r.o.Log.Infof("Builder %s, %s: %s", b.Name, name, text)
 	}
-	if err != nil {
-		return fmt.Errorf("run %s: %w", name, err)
-	}
-	return nil
+	return err //nolint:wrapcheck // callers say which tool, in Fabric's words
 }
 
 func (r *Runtime) command(ctx context.Context, b Builder, name string, args ...string) *exec.Cmd {

@@ -140,7 +140,7 @@ func (p *Peer) openStore() error {
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
-	p.transient = &transient{store: p.store, retention: uint64(max(p.settings.transientRetention, 0))} //nolint:gosec // not negative
+	p.transient = &transient{store: p.store, retention: uint64(max(p.settings.transientRetention, 0))}
 	return nil
 }
 

@@ -18,8 +18,8 @@ func admissible(signed *pb.SignedProposal, window time.Duration) error {
 	outer, header, on, by := &pb.Proposal{}, &cb.Header{}, &cb.ChannelHeader{}, &cb.SignatureHeader{}
 	for _, layer := range []struct {
 		what, kind string
-		raw  func() []byte
-		into proto.Message
+		raw        func() []byte
+		into       proto.Message
 	}{
 		{"proposal", "Proposal", signed.GetProposalBytes, outer},
 		{"header", "Header", outer.GetHeader, header},

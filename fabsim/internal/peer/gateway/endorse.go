@@ -182,7 +182,7 @@ func (c *collection) take(m *members.Member, response *pb.ProposalResponse) {
 // collect goes through the layouts until one is complete.
 func (c *collection) collect(ctx context.Context) ([]*pb.Endorsement, error) {
 	layouts := slices.Clone(c.plan.Layouts)
-	rand.Shuffle(len(layouts), func(i, j int) { layouts[i], layouts[j] = layouts[j], layouts[i] })
+	rand.Shuffle(len(layouts), func(i, j int) { layouts[i], layouts[j] = layouts[j], layouts[i] }) //nolint:gosec // any order will do
 	slices.SortStableFunc(layouts, func(a, b map[string]int) int { return c.lacking(a) - c.lacking(b) })
 	for _, layout := range layouts {
 		c.fill(ctx, layout)

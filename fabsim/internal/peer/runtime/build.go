@@ -11,7 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec" //nolint:depguard // external builders are programs
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -135,7 +135,7 @@ func (r *Runtime) try(ctx context.Context, builder Builder, id string, metadata,
 	}
 	if err := r.tool(ctx, builder, "detect", at("src"), at("metadata")); err != nil {
 		r.o.Log.Debugf("Builder %s does not take %s: %s", builder.Name, id, err)
-		return nil, nil //nolint:nilnil,nilerr // it is another builder's
+		return nil, nil //nolint:nilnil // it is another builder's
 	}
 	if err := r.tool(ctx, builder, "build", at("src"), at("metadata"), at("bld")); err != nil {
 		return nil, fmt.Errorf("external builder failed to build: external builder '%s' failed: %w", builder.Name, err)

@@ -305,7 +305,7 @@ func (p *Peer) serve(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	parts := slices.Concat(servers, []func(context.Context) error{
-		p.ops.Serve, p.runtime.Run, p.members.Run, p.followAll, p.reconcile, p.tellSoon,
+		p.ops.Serve, p.runtime.Run, p.members.Run, p.followAll, p.reconcile, p.tellSoon, node.GiveBack,
 	})
 	for _, part := range parts {
 		group.Go(func() error { return part(ctx) })

@@ -1,0 +1,41 @@
+package node
+
+import (
+	"context"
+	"runtime"
+	"runtime/metrics"
+	"testing"
+	"time"
+)
+
+func released() uint64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64()
+}
+
+// TestMemoryIsGivenBack: what was needed once does not stay with a node that
+// rests.
+func TestMemoryIsGivenBack(t *testing.T) {
+	const size = 64 << 20
+	needed := make([]byte, size)
+	for i := range needed {
+		needed[i] = 1 // pages that are not touched are not there
+	}
+	runtime.KeepAlive(needed)
+	needed = nil
+	before := released()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	done := make(chan error, 1)
+	go func() { done <- giveBack(ctx, 10*time.Millisecond) }()
+	for released() < before+size/2 && ctx.Err() == nil {
+		runtime.Gosched()
+	}
+	if ctx.Err() != nil {
+		t.Errorf("%d MiB were given back", (released()-before)>>20)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -9,11 +9,11 @@ import (
 
 const (
 	// restCheck is how often a node looks whether it rests.
-	restCheck = time.Second
+	restCheck = 500 * time.Millisecond
 	// restAllocs is the most that a node at rest allocates between two looks,
 	// restFree how much has to be in vain for giving it back to be worth it.
 	restAllocs = 1 << 20
-	restFree   = 2 << 20
+	restFree   = 1 << 20
 )
 
 // GiveBack gives memory that is not needed back to the system whenever the

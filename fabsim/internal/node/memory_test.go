@@ -14,16 +14,20 @@ func released() uint64 {
 	return samples[0].Value.Uint64()
 }
 
+// use touches memory: pages that nobody touched are not there.
+func use(size int) {
+	needed := make([]byte, size)
+	for i := range needed {
+		needed[i] = 1
+	}
+	runtime.KeepAlive(needed)
+}
+
 // TestMemoryIsGivenBack: what was needed once does not stay with a node that
 // rests.
 func TestMemoryIsGivenBack(t *testing.T) {
 	const size = 64 << 20
-	needed := make([]byte, size)
-	for i := range needed {
-		needed[i] = 1 // pages that are not touched are not there
-	}
-	runtime.KeepAlive(needed)
-	needed = nil
+	use(size)
 	before := released()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	done := make(chan error, 1)

@@ -172,7 +172,7 @@ func (r *recorder) compare(replace bool) string {
 	ok(r.T, err)
 	var want any
 	ok(r.T, json.Unmarshal(text, &want))
-	if diff := cmp.Diff(compared(want), compared(got)); diff != "" {
+	if diff := cmp.Diff(scrub(want, clean), got); diff != "" {
 		whole, err := json.MarshalIndent(got, "", "  ")
 		ok(r.T, err)
 		return diff + "\nwhat these nodes answered:\n" + string(whole)

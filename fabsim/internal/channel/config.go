@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-x-common/api/msppb"
 	"github.com/hyperledger/fabric-x-common/common/channelconfig"
 	"github.com/hyperledger/fabric-x-common/common/configtx"
 	"github.com/hyperledger/fabric-x-common/protoutil"
@@ -105,11 +106,31 @@ func (c *Config) Check(policy string, signatures []*protoutil.SignedData) error 
 
 // CheckEnvelope tells whether the signer of an envelope satisfies a policy.
 func (c *Config) CheckEnvelope(policy string, envelope *cb.Envelope) error {
-	signatures, err := protoutil.EnvelopeAsSignedData(envelope)
+	signatures, err := SignedBy(envelope)
 	if err != nil {
-		return fmt.Errorf("could not convert message to signedData: %w", err)
+		return err
 	}
 	return c.Check(policy, signatures)
+}
+
+// SignedBy is who signed an envelope. A creator that cannot be read is nobody,
+// whom no policy is satisfied with: the library would have it an error of form.
+func SignedBy(envelope *cb.Envelope) ([]*protoutil.SignedData, error) {
+	payload, by := &cb.Payload{}, &cb.SignatureHeader{}
+	if err := proto.Unmarshal(envelope.GetPayload(), payload); err != nil {
+		return nil, fmt.Errorf("could not convert message to signedData: %w", err)
+	}
+	if payload.GetHeader() == nil {
+		return nil, errors.New("could not convert message to signedData: Missing Header")
+	}
+	if err := proto.Unmarshal(payload.GetHeader().GetSignatureHeader(), by); err != nil {
+		return nil, fmt.Errorf("could not convert message to signedData: GetSignatureHeaderFromBytes failed, err %w", err)
+	}
+	id, err := protoutil.UnmarshalIdentity(by.GetCreator())
+	if err != nil {
+		id = &msppb.Identity{}
+	}
+	return []*protoutil.SignedData{{Data: envelope.GetPayload(), Identity: id, Signature: envelope.GetSignature()}}, nil
 }
 
 // Propose turns a transaction of type CONFIG_UPDATE into the configuration
@@ -178,8 +199,5 @@ func ParseUpdate(envelope *cb.Envelope) (*cb.ConfigUpdate, []*protoutil.SignedDa
 
 // ValidID tells whether a channel may be called so.
 func ValidID(id string) error {
-	if err := configtx.ValidateChannelID(id); err != nil {
-		return fmt.Errorf("check channel's name: %w", err)
-	}
-	return nil
+	return configtx.ValidateChannelID(id) //nolint:wrapcheck // its text reaches clients as it is, as Fabric's does
 }

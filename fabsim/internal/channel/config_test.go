@@ -9,6 +9,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/orderer/etcdraft"
 	"github.com/hyperledger/fabric-x-common/common/channelconfig"
 	"github.com/hyperledger/fabric-x-common/common/policies"
+	"github.com/hyperledger/fabric-x-common/protoutil"
 	"google.golang.org/protobuf/proto"
 
 	"heddle.dev/heddle/fabsim/internal/blocks"
@@ -107,6 +108,22 @@ func TestPolicies(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a creator that cannot be read", func(t *testing.T) {
+		envelope := simtest.Transaction(t, w.banka.Signer(t, "client", 0), "trade", []byte("x"))
+		payload, err := protoutil.UnmarshalPayload(envelope.GetPayload())
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload.Header.SignatureHeader = protoutil.MarshalOrPanic(&cb.SignatureHeader{Creator: []byte("garbage"), Nonce: []byte("n")})
+		envelope.Payload = protoutil.MarshalOrPanic(payload)
+		signed, err := channel.SignedBy(envelope)
+		if err != nil {
+			t.Fatalf("it is an error of form: %v", err)
+		}
+		if w.config.Check(policies.ChannelWriters, signed) == nil {
+			t.Error("it was believed")
+		}
+	})
 	t.Run("a changed message", func(t *testing.T) {
 		envelope := simtest.Transaction(t, w.banka.Signer(t, "client", 0), "trade", []byte("x"))
 		envelope.Signature[len(envelope.Signature)-1] ^= 1

@@ -77,6 +77,7 @@ func serve(ctx context.Context, settings *config, log *node.Logger) error {
 	group.Go(func() error { return servers.ops.Serve(ctx) })
 	group.Go(func() error { return servers.admin.Serve(ctx) })
 	group.Go(func() error { return servers.grpc.Serve(ctx) })
+	group.Go(func() error { return node.GiveBack(ctx) })
 	return group.Wait()
 }
 

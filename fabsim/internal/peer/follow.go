@@ -46,7 +46,7 @@ func (p *Peer) followOne(ctx context.Context, j *joined) {
 	failures := 0
 	for ctx.Err() == nil {
 		endpoints := j.Config().Endpoints()
-		rand.Shuffle(len(endpoints), func(a, b int) { endpoints[a], endpoints[b] = endpoints[b], endpoints[a] })
+		rand.Shuffle(len(endpoints), func(a, b int) { endpoints[a], endpoints[b] = endpoints[b], endpoints[a] }) //nolint:gosec // any order will do
 		for _, endpoint := range endpoints {
 			got, err := p.pull(ctx, j, endpoint)
 			if got {

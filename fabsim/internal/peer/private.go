@@ -34,7 +34,7 @@ func transientKey(id, txID string) []byte { return []byte("\x00t" + id + "\x00" 
 
 // add keeps one set; a transaction may have several, of several endorsers.
 func (t *transient) add(id, txID string, height uint64, raw []byte) error {
-	key := binary.BigEndian.AppendUint64(transientKey(id, txID), uint64(time.Now().UnixNano())+t.serial.Add(1)) //nolint:gosec // after 1970
+	key := binary.BigEndian.AppendUint64(transientKey(id, txID), uint64(time.Now().UnixNano())+t.serial.Add(1))
 	if err := t.store.Set(key, append(binary.BigEndian.AppendUint64(nil, height), raw...), pebble.Sync); err != nil {
 		return fmt.Errorf("keep private data: %w", err)
 	}
@@ -54,7 +54,7 @@ func (t *transient) get(id, txID string) ([]*frwset.TxPvtReadWriteSet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find private data: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what was wrong, rows.Error tells
 	var out []*frwset.TxPvtReadWriteSet
 	for rows.First(); rows.Valid(); rows.Next() {
 		set := &frwset.TxPvtReadWriteSet{}
@@ -93,7 +93,7 @@ func (t *transient) purge(batch *pebble.Batch, id string, below uint64) error {
 	if err != nil {
 		return fmt.Errorf("let go of private data: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what was wrong, rows.Error tells
 	for rows.First(); rows.Valid(); rows.Next() {
 		if len(rows.Value()) >= 8 && binary.BigEndian.Uint64(rows.Value()) < below {
 			if err := batch.Delete(slices.Clone(rows.Key()), nil); err != nil {
@@ -235,21 +235,13 @@ func (j *joined) gather(ctx context.Context, block *cb.Block, spaces map[uint64]
 		txID := tx.ID(block.GetData().GetData()[index])
 		for _, space := range all {
 			for _, coll := range space.Collections {
-				if coll.PrivateHash == nil {
-					continue
-				}
-				collection, err := j.collection(ctx, space.Name, coll.Name)
-				if err != nil {
-					return nil, nil, err
-				}
-				if collection == nil || !members.InCollection(j.Config(), j.peer.selfMember(), collection) {
-					continue
-				}
 				m := ledger.Missing{Block: block.GetHeader().GetNumber(), Tx: index, Namespace: space.Name, Collection: coll.Name}
-				wanted = append(wanted, m)
-				found, err := j.findPrivate(ctx, txID, m, coll.PrivateHash, collection)
+				ours, found, err := j.gatherOne(ctx, txID, m, coll.PrivateHash)
 				if err != nil {
 					return nil, nil, err
+				}
+				if ours {
+					wanted = append(wanted, m)
 				}
 				if found != nil {
 					out[index] = with(out[index], space.Name, found)
@@ -258,6 +250,19 @@ func (j *joined) gather(ctx context.Context, block *cb.Block, spaces map[uint64]
 		}
 	}
 	return out, wanted, nil
+}
+
+// gatherOne tells whether a collection is for this peer, and finds its data.
+func (j *joined) gatherOne(ctx context.Context, txID string, m ledger.Missing, hash []byte) (bool, *frwset.CollectionPvtReadWriteSet, error) {
+	if hash == nil {
+		return false, nil, nil
+	}
+	collection, err := j.collection(ctx, m.Namespace, m.Collection)
+	if err != nil || collection == nil || !members.InCollection(j.Config(), j.peer.selfMember(), collection) {
+		return false, nil, err
+	}
+	found, err := j.findPrivate(ctx, txID, m, hash, collection)
+	return true, found, err
 }
 
 func with(set *frwset.TxPvtReadWriteSet, ns string, coll *frwset.CollectionPvtReadWriteSet) *frwset.TxPvtReadWriteSet {

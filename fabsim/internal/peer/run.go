@@ -140,7 +140,7 @@ func (p *Peer) openStore() error {
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
-	p.transient = &transient{store: p.store, retention: uint64(max(p.settings.transientRetention, 0))} //nolint:gosec // not negative
+	p.transient = &transient{store: p.store, retention: uint64(max(p.settings.transientRetention, 0))}
 	return nil
 }
 
@@ -305,7 +305,7 @@ func (p *Peer) serve(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	parts := slices.Concat(servers, []func(context.Context) error{
-		p.ops.Serve, p.runtime.Run, p.members.Run, p.followAll, p.reconcile, p.tellSoon,
+		p.ops.Serve, p.runtime.Run, p.members.Run, p.followAll, p.reconcile, p.tellSoon, node.GiveBack,
 	})
 	for _, part := range parts {
 		group.Go(func() error { return part(ctx) })

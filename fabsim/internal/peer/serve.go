@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"heddle.dev/heddle/fabsim/internal/channel"
 	"heddle.dev/heddle/fabsim/internal/deliver"
 	"heddle.dev/heddle/fabsim/internal/node"
 	"heddle.dev/heddle/fabsim/internal/peer/discovery"
@@ -97,7 +98,7 @@ type events struct {
 
 func (e *events) check(resource string) func(*cb.Envelope, string) error {
 	return func(envelope *cb.Envelope, id string) error {
-		signed, err := protoutil.EnvelopeAsSignedData(envelope)
+		signed, err := channel.SignedBy(envelope)
 		if err != nil {
 			return fmt.Errorf("read request: %w", err)
 		}

@@ -24,7 +24,6 @@ type settings struct {
 	keepaliveMin                   time.Duration
 	maxRecv, maxSend               int
 	reconnectMax                   time.Duration
-	skipExpiry                     time.Duration
 	timeWindow                     time.Duration
 
 	gateway                            bool

@@ -136,7 +136,7 @@ func purgePrivate(stub shim.ChaincodeStubInterface, args []string) ([]byte, erro
 }
 
 func rangePrivate(stub shim.ChaincodeStubInterface, args []string) ([]byte, error) {
-	found, err := stub.GetPrivateDataByRange(args[0], "", "")
+	found, err := stub.GetPrivateDataByRange(args[0], args[1], args[2])
 	if err != nil {
 		return nil, err
 	}

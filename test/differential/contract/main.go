@@ -73,7 +73,7 @@ func functions() map[string]function {
 		"history": {1, history}, "query": {1, query}, "pageQuery": {3, pageQuery},
 		"event": {3, event}, "twoEvents": {1, twoEvents}, "transient": {1, transient}, "who": {0, who}, "about": {0, about}, "echo": {0, echo}, "call": {2, call},
 		"putPrivate": {2, putPrivate}, "getPrivate": {2, getPrivate}, "hashPrivate": {2, hashPrivate}, "delPrivate": {2, delPrivate},
-		"purgePrivate": {2, purgePrivate}, "rangePrivate": {1, rangePrivate},
+		"purgePrivate": {2, purgePrivate}, "rangePrivate": {3, rangePrivate},
 		"setPolicy": {1, setPolicy}, "getPolicy": {1, getPolicy},
 	}
 }

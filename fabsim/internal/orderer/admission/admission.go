@@ -12,7 +12,6 @@ import (
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 	ab "github.com/hyperledger/fabric-protos-go-apiv2/orderer"
 	"github.com/hyperledger/fabric-x-common/common/policies"
-	"github.com/hyperledger/fabric-x-common/protoutil"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"heddle.dev/heddle/fabsim/internal/channel"
@@ -138,9 +137,9 @@ func (g *Gate) filter(config *channel.Config, message *cb.Envelope) error {
 	if size, most := cutter.Size(message), orderers.BatchSize().GetAbsoluteMaxBytes(); size > most {
 		return fmt.Errorf("message payload is %d bytes and exceeds maximum allowed %d bytes", size, most)
 	}
-	signatures, err := protoutil.EnvelopeAsSignedData(message)
+	signatures, err := channel.SignedBy(message)
 	if err != nil {
-		return fmt.Errorf("could not convert message to signedData: %w", err)
+		return err
 	}
 	if !g.SkipExpiry && orderers.Capabilities().ExpirationCheck() {
 		ends := channel.CertificateExpiry(signatures[0].Identity.GetCertificate())

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -71,17 +72,18 @@ func id(ns, key string) string {
 }
 
 func (db *DB) path(ns string, parts ...string) string {
-	out := url.PathEscape(db.name(ns))
+	var out strings.Builder
+	out.WriteString(url.PathEscape(db.name(ns)))
 	for _, part := range parts {
-		out += "/" + url.PathEscape(part)
+		out.WriteString("/" + url.PathEscape(part))
 	}
-	return out
+	return out.String()
 }
 
 // Height reads the savepoint.
 func (db *DB) Height(ctx context.Context) (uint64, error) {
 	var doc struct{ BlockNum uint64 }
-	_, err := db.server.call(ctx, http.MethodGet, db.path("", savepoint), nil, nil, &doc)
+	err := db.server.call(ctx, http.MethodGet, db.path("", savepoint), nil, nil, &doc)
 	if isStatus(err, http.StatusNotFound) {
 		return 0, nil
 	}
@@ -105,14 +107,14 @@ func (db *DB) Apply(ctx context.Context, batch *state.Batch, block uint64) error
 	var before struct {
 		Rev string `json:"_rev"`
 	}
-	if _, err := db.server.call(ctx, http.MethodGet, db.path("", savepoint), nil, nil, &before); err != nil && !isStatus(err, http.StatusNotFound) {
+	if err := db.server.call(ctx, http.MethodGet, db.path("", savepoint), nil, nil, &before); err != nil && !isStatus(err, http.StatusNotFound) {
 		return fmt.Errorf("apply block %d to state: %w", block, err)
 	}
 	doc := map[string]any{"_id": savepoint, "BlockNum": block}
 	if before.Rev != "" {
 		doc["_rev"] = before.Rev
 	}
-	if _, err := db.server.call(ctx, http.MethodPut, db.path("", savepoint), nil, doc, nil); err != nil {
+	if err := db.server.call(ctx, http.MethodPut, db.path("", savepoint), nil, doc, nil); err != nil {
 		return fmt.Errorf("apply block %d to state: %w", block, err)
 	}
 	return nil
@@ -121,52 +123,54 @@ func (db *DB) Apply(ctx context.Context, batch *state.Batch, block uint64) error
 // write writes documents in bulk; those that somebody changed meanwhile, as
 // only a request that was tried again does, once more.
 func (db *DB) write(ctx context.Context, ns string, keys map[string]*state.Value) error {
-	left := keys
+	left := maps.Clone(keys)
 	for range attempts {
-		revisions, err := db.revisions(ctx, ns, left)
-		if err != nil {
+		docs, err := db.documents(ctx, ns, left)
+		if err != nil || len(docs) == 0 {
 			return err
 		}
-		var docs []any
-		for key, value := range left {
-			name := id(ns, key)
-			if value.Deleted() && revisions[name] == "" {
-				continue
-			}
-			doc, err := document(name, revisions[name], value)
-			if err != nil {
-				return err
-			}
-			docs = append(docs, doc)
+		refused, err := db.put(ctx, ns, docs)
+		if err != nil || len(refused) == 0 {
+			return err
 		}
-		if len(docs) == 0 {
-			return nil
-		}
-		var results []struct {
-			ID    string `json:"id"`
-			Error string `json:"error"`
-		}
-		if _, err := db.server.call(ctx, http.MethodPost, db.path(ns, "_bulk_docs"), nil, map[string]any{"docs": docs}, &results); err != nil {
-			return fmt.Errorf("write documents of %s: %w", ns, err)
-		}
-		failed := map[string]bool{}
-		for _, result := range results {
-			if result.Error != "" {
-				failed[result.ID] = true
-			}
-		}
-		if len(failed) == 0 {
-			return nil
-		}
-		again := map[string]*state.Value{}
-		for key, value := range left {
-			if failed[id(ns, key)] {
-				again[key] = value
-			}
-		}
-		left = again
+		maps.DeleteFunc(left, func(key string, _ *state.Value) bool { return !refused[id(ns, key)] })
 	}
 	return fmt.Errorf("write documents of %s: %d of them are refused", ns, len(left))
+}
+
+// documents makes the documents of keys, as successors of those that there are.
+func (db *DB) documents(ctx context.Context, ns string, keys map[string]*state.Value) ([]any, error) {
+	revisions, err := db.revisions(ctx, ns, keys)
+	if err != nil {
+		return nil, err
+	}
+	var docs []any
+	for key, value := range keys {
+		name := id(ns, key)
+		if value.Deleted() && revisions[name] == "" {
+			continue
+		}
+		docs = append(docs, document(name, revisions[name], value))
+	}
+	return docs, nil
+}
+
+// put writes documents in bulk and tells which of them were refused.
+func (db *DB) put(ctx context.Context, ns string, docs []any) (map[string]bool, error) {
+	var results []struct {
+		ID    string `json:"id"`
+		Error string `json:"error"`
+	}
+	if err := db.server.call(ctx, http.MethodPost, db.path(ns, "_bulk_docs"), nil, map[string]any{"docs": docs}, &results); err != nil {
+		return nil, fmt.Errorf("write documents of %s: %w", ns, err)
+	}
+	refused := map[string]bool{}
+	for _, result := range results {
+		if result.Error != "" {
+			refused[result.ID] = true
+		}
+	}
+	return refused, nil
 }
 
 func (db *DB) revisions(ctx context.Context, ns string, keys map[string]*state.Value) (map[string]string, error) {
@@ -183,7 +187,7 @@ func (db *DB) revisions(ctx context.Context, ns string, keys map[string]*state.V
 			} `json:"value"`
 		} `json:"rows"`
 	}
-	if _, err := db.server.call(ctx, http.MethodPost, db.path(ns, "_all_docs"), nil, map[string]any{"keys": names}, &found); err != nil {
+	if err := db.server.call(ctx, http.MethodPost, db.path(ns, "_all_docs"), nil, map[string]any{"keys": names}, &found); err != nil {
 		return nil, fmt.Errorf("read revisions of %s: %w", ns, err)
 	}
 	out := map[string]string{}
@@ -207,7 +211,7 @@ func (db *DB) Index(ctx context.Context, ns string, files map[string][]byte) err
 			db.server.o.Log.Errorf("Index %s of %s is no JSON", name, ns)
 			continue
 		}
-		_, err := db.server.call(ctx, http.MethodPost, db.path(ns, "_index"), nil, definition, nil)
+		err := db.server.call(ctx, http.MethodPost, db.path(ns, "_index"), nil, definition, nil)
 		var refused *statusError
 		if errors.As(err, &refused) {
 			db.server.o.Log.Errorf("Cannot make index %s of %s: %s", name, ns, err)

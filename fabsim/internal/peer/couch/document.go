@@ -19,7 +19,7 @@ const (
 )
 
 // document makes a key's document.
-func document(key, revision string, v *state.Value) (map[string]any, error) {
+func document(key, revision string, v *state.Value) map[string]any {
 	doc := map[string]any{}
 	if v.Deleted() {
 		doc["_deleted"] = true
@@ -34,7 +34,7 @@ func document(key, revision string, v *state.Value) (map[string]any, error) {
 	if revision != "" {
 		doc["_rev"] = revision
 	}
-	return doc, nil
+	return doc
 }
 
 // object is a value as a JSON object, or nil if it is none.

@@ -23,11 +23,7 @@ func TestDocument(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := &state.Value{Value: []byte(c.value), Metadata: []byte("m"), Version: rwset.Version{Block: 4, Tx: 2}}
-			doc, err := document("k", "", in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw, err := json.Marshal(doc)
+			raw, err := json.Marshal(document("k", "", in))
 			if err != nil {
 				t.Fatal(err)
 			}

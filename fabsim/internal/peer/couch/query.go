@@ -36,7 +36,7 @@ func (r reader) get(ctx context.Context, ns, name string) (*state.Row, error) {
 		return nil, nil //nolint:nilnil // no key is called so
 	}
 	doc := map[string]any{}
-	_, err := r.db.server.call(ctx, http.MethodGet, r.db.path(ns, name), url.Values{"attachments": {"true"}}, nil, &doc)
+	err := r.db.server.call(ctx, http.MethodGet, r.db.path(ns, name), url.Values{"attachments": {"true"}}, nil, &doc)
 	if isStatus(err, http.StatusNotFound) {
 		return nil, nil //nolint:nilnil // a key that there is not is nothing wrong
 	}
@@ -81,31 +81,26 @@ func (r *rangeRows) Next(ctx context.Context) (*state.Row, error) {
 	return out, nil
 }
 
+// page is what the server gives of a range.
+type page struct {
+	Rows []struct {
+		ID  string         `json:"id"`
+		Doc map[string]any `json:"doc"`
+	} `json:"rows"`
+}
+
 // fetch reads the next documents and the name of the one after them.
 func (r *rangeRows) fetch(ctx context.Context) error {
 	want := r.db.server.o.QueryLimit
 	if r.limited {
 		want = min(want, r.left)
 	}
-	query := url.Values{
-		"include_docs": {"true"}, "attachments": {"true"}, "inclusive_end": {"false"}, "limit": {strconv.Itoa(want + 1)},
+	query, err := r.query(want + 1)
+	if err != nil {
+		return err
 	}
-	for name, key := range map[string]string{"startkey": r.next, "endkey": r.end} {
-		if key != "" {
-			raw, err := json.Marshal(key)
-			if err != nil {
-				return fmt.Errorf("write range: %w", err)
-			}
-			query.Set(name, string(raw))
-		}
-	}
-	var found struct {
-		Rows []struct {
-			ID  string         `json:"id"`
-			Doc map[string]any `json:"doc"`
-		} `json:"rows"`
-	}
-	_, err := r.db.server.call(ctx, http.MethodGet, r.db.path(r.ns, "_all_docs"), query, nil, &found)
+	var found page
+	err = r.db.server.call(ctx, http.MethodGet, r.db.path(r.ns, "_all_docs"), query, nil, &found)
 	if isStatus(err, http.StatusNotFound) {
 		r.done, r.next = true, ""
 		return nil
@@ -118,6 +113,35 @@ func (r *rangeRows) fetch(ctx context.Context) error {
 		r.next = found.Rows[want].ID
 		found.Rows = found.Rows[:want]
 	}
+	if err := r.take(ctx, found); err != nil {
+		return err
+	}
+	if len(r.rows) == 0 && !r.done {
+		return r.fetch(ctx)
+	}
+	return nil
+}
+
+func (r *rangeRows) query(limit int) (url.Values, error) {
+	query := url.Values{
+		"include_docs": {"true"}, "attachments": {"true"}, "inclusive_end": {"false"}, "limit": {strconv.Itoa(limit)},
+	}
+	for name, key := range map[string]string{"startkey": r.next, "endkey": r.end} {
+		if key == "" {
+			continue
+		}
+		raw, err := json.Marshal(key)
+		if err != nil {
+			return nil, fmt.Errorf("write range: %w", err)
+		}
+		query.Set(name, string(raw))
+	}
+	return query, nil
+}
+
+// take reads the documents of a page, but for those that are the server's or
+// our own.
+func (r *rangeRows) take(ctx context.Context, found page) error {
 	for _, one := range found.Rows {
 		if strings.HasPrefix(one.ID, "_design/") || one.ID == savepoint && r.ns == "" {
 			continue
@@ -132,9 +156,6 @@ func (r *rangeRows) fetch(ctx context.Context) error {
 		if read != nil {
 			r.rows = append(r.rows, read)
 		}
-	}
-	if len(r.rows) == 0 && !r.done {
-		return r.fetch(ctx)
 	}
 	return nil
 }
@@ -212,7 +233,7 @@ func (q *queryRows) fetch(ctx context.Context) error {
 		Docs     []map[string]any `json:"docs"`
 		Bookmark string           `json:"bookmark"`
 	}
-	if _, err := q.db.server.call(ctx, http.MethodPost, q.db.path(q.ns, "_find"), nil, q.wish, &found); err != nil {
+	if err := q.db.server.call(ctx, http.MethodPost, q.db.path(q.ns, "_find"), nil, q.wish, &found); err != nil {
 		return err
 	}
 	q.bookmark = found.Bookmark

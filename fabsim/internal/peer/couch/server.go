@@ -66,8 +66,7 @@ func (s *Server) system(ctx context.Context) error {
 
 // Health asks whether the server is up.
 func (s *Server) Health(ctx context.Context) error {
-	_, err := s.call(ctx, http.MethodGet, "", nil, nil, nil)
-	return err
+	return s.call(ctx, http.MethodGet, "", nil, nil, nil)
 }
 
 // statusError is an answer of the server that is no success.
@@ -91,32 +90,31 @@ const attempts = 3
 
 // call makes a request and decodes the answer; trouble on the way and errors
 // of the server are tried again.
-func (s *Server) call(ctx context.Context, method, path string, query url.Values, in, out any) (int, error) {
+func (s *Server) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	var err error
 	for attempt := range attempts {
-		var code int
-		code, err = s.once(ctx, method, path, query, in, out)
+		err = s.once(ctx, method, path, query, in, out)
 		var answer *statusError
 		if err == nil || ctx.Err() != nil || errors.As(err, &answer) && answer.Status < http.StatusInternalServerError {
-			return code, err
+			return err
 		}
 		timer := time.NewTimer(time.Duration(attempt+1) * 100 * time.Millisecond)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return 0, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	return 0, err
+	return err
 }
 
-func (s *Server) once(ctx context.Context, method, path string, query url.Values, in, out any) (int, error) {
+func (s *Server) once(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		raw, err := json.Marshal(in)
 		if err != nil {
-			return 0, fmt.Errorf("write CouchDB request: %w", err)
+			return fmt.Errorf("write CouchDB request: %w", err)
 		}
 		body = bytes.NewReader(raw)
 	}
@@ -126,7 +124,7 @@ func (s *Server) once(ctx context.Context, method, path string, query url.Values
 	}
 	request, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return 0, fmt.Errorf("make CouchDB request: %w", err)
+		return fmt.Errorf("make CouchDB request: %w", err)
 	}
 	request.Header.Set("Accept", "application/json")
 	if in != nil {
@@ -137,33 +135,33 @@ func (s *Server) once(ctx context.Context, method, path string, query url.Values
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("ask CouchDB: %w", err)
+		return fmt.Errorf("ask CouchDB: %w", err)
 	}
 	defer response.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return 0, fmt.Errorf("read CouchDB's answer: %w", err)
+		return fmt.Errorf("read CouchDB's answer: %w", err)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		problem := &statusError{}
 		_ = json.Unmarshal(raw, problem) // what it does not say stays empty
 		problem.Status = response.StatusCode
-		return response.StatusCode, problem
+		return problem
 	}
 	if out == nil {
-		return response.StatusCode, nil
+		return nil
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	if err := decoder.Decode(out); err != nil {
-		return 0, fmt.Errorf("read CouchDB's answer: %w", err)
+		return fmt.Errorf("read CouchDB's answer: %w", err)
 	}
-	return response.StatusCode, nil
+	return nil
 }
 
 // ensure makes a database if there is none.
 func (s *Server) ensure(ctx context.Context, name string) error {
-	_, err := s.call(ctx, http.MethodPut, url.PathEscape(name), nil, nil, nil)
+	err := s.call(ctx, http.MethodPut, url.PathEscape(name), nil, nil, nil)
 	if err != nil && !isStatus(err, http.StatusPreconditionFailed) {
 		return fmt.Errorf("make database %s: %w", name, err)
 	}

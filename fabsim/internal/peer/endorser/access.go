@@ -96,7 +96,7 @@ func (a *Access) Check(resource, id string, signed []*protoutil.SignedData) erro
 		return fmt.Errorf("Failed to get policy manager for channel [%s]", id) //nolint:staticcheck // Fabric's words
 	}
 	if err := config.Check(policy, signed); err != nil {
-		//nolint:staticcheck,revive // Fabric's words
+		//nolint:staticcheck // Fabric's words
 		return fmt.Errorf("Failed evaluating policy on signed data during check policy on channel [%s] with policy [%s]: [%w]", id, policy, err)
 	}
 	return nil
@@ -129,7 +129,7 @@ func (a *Access) local(policy string, signed []*protoutil.SignedData) error {
 			return fmt.Errorf("Failed deserializing proposal creator during channelless check policy with policy [%s]: [%w]", policy, err) //nolint:staticcheck // Fabric's words
 		}
 		if err := identity.SatisfiesPrincipal(&mb.MSPPrincipal{Principal: raw}); err != nil {
-			//nolint:staticcheck,revive // Fabric's words
+			//nolint:staticcheck // Fabric's words
 			return fmt.Errorf("Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy "+
 				"with policy [%s]: [%w]", policy, err)
 		}

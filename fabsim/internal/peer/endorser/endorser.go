@@ -82,7 +82,7 @@ func (e *Endorser) ProcessProposal(ctx context.Context, signed *pb.SignedProposa
 		err = p.check(e.o.Access.MSP)
 	} else {
 		if ch = e.o.Channel(id); ch == nil {
-			return failed(fmt.Errorf("channel '%s' not found", id)), nil //nolint:nilerr // clients look at the response
+			return failed(fmt.Errorf("channel '%s' not found", id)), nil
 		}
 		err = p.check(ch.Config().MSPManager())
 	}
@@ -98,7 +98,7 @@ func (e *Endorser) ProcessProposal(ctx context.Context, signed *pb.SignedProposa
 	out, err := e.endorse(ctx, p, ch)
 	if err != nil {
 		e.o.Log.Warnf("Proposal for %s on channel %q failed: %s", p.Contract, id, err)
-		return failed(err), nil //nolint:nilerr // clients look at the response
+		return failed(err), nil
 	}
 	return out, nil
 }
@@ -113,7 +113,7 @@ func unsupported(p *Proposal) error {
 	if args := p.Input.GetArgs(); len(args) > 0 {
 		name = string(args[0])
 	}
-	if p.Contract == "lscc" || p.Contract == "cscc" && (name == "JoinChainBySnapshot" || name == "JoinBySnapshotStatus") {
+	if p.Contract == "cscc" && (name == "JoinChainBySnapshot" || name == "JoinBySnapshotStatus") {
 		return status.Errorf(codes.Unimplemented, "%s/%s is not supported by a simulated peer", p.Contract, name)
 	}
 	return nil

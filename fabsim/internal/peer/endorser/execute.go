@@ -43,6 +43,9 @@ func (e *Endorser) find(ctx context.Context, x *execution, name string) (*contra
 		return nil, fmt.Errorf("could not get current sequence for chaincode '%s' on channel '%s': %w", name, x.channel, err)
 	}
 	if sequence == 0 {
+		if err := lifecycle.Legacy(ctx, x.simulator, name); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("chaincode %s not found", name)
 	}
 	local, err := e.o.Lifecycle.Local(ctx, x.simulator.Ledger(), name)
@@ -91,6 +94,9 @@ func (e *Endorser) execute(ctx context.Context, x *execution, name string, input
 
 // call calls a contract, the peer's own or another.
 func (e *Endorser) call(ctx context.Context, x *execution, name string, input *pb.ChaincodeInput) (*pb.ChaincodeMessage, error) {
+	if name == "lscc" {
+		return nil, errors.New("could not launch chaincode lscc.syscc: the lifecycle before 2.0 is not there")
+	}
 	if ledger.IsSystem(name) {
 		raw, err := proto.Marshal(e.system(ctx, x, name, input.GetArgs()))
 		if err != nil {
@@ -166,9 +172,6 @@ func (e *Endorser) Invoke(ctx context.Context, from *runtime.Call, target string
 		}
 		x.simulator = ch.Ledger().NewSimulator(from.TxID)
 		defer x.simulator.Close()
-	}
-	if name == "qscc" || name == "cscc" {
-		return nil, fmt.Errorf("execute failed: Rejecting invoke of %s from another chaincode", strings.ToUpper(name))
 	}
 	out, err := e.call(ctx, x, name, input)
 	if err != nil {

@@ -17,16 +17,16 @@ import (
 func admissible(signed *pb.SignedProposal, window time.Duration) error {
 	outer, header, on, by := &pb.Proposal{}, &cb.Header{}, &cb.ChannelHeader{}, &cb.SignatureHeader{}
 	for _, layer := range []struct {
-		what string
-		raw  func() []byte
-		into proto.Message
+		what, kind string
+		raw        func() []byte
+		into       proto.Message
 	}{
-		{"proposal", signed.GetProposalBytes, outer},
-		{"header", outer.GetHeader, header},
-		{"signature header", header.GetSignatureHeader, by},
+		{"proposal", "Proposal", signed.GetProposalBytes, outer},
+		{"header", "Header", outer.GetHeader, header},
+		{"signature header", "SignatureHeader", header.GetSignatureHeader, by},
 	} {
 		if err := proto.Unmarshal(layer.raw(), layer.into); err != nil {
-			return fmt.Errorf("failed parsing %s: %w", layer.what, err)
+			return fmt.Errorf("failed parsing %s: error unmarshalling %s: %w", layer.what, layer.kind, err)
 		}
 	}
 	now := time.Now().UTC()
@@ -34,7 +34,7 @@ func admissible(signed *pb.SignedProposal, window time.Duration) error {
 		return errors.New("proposal client identity expired")
 	}
 	if err := proto.Unmarshal(header.GetChannelHeader(), on); err != nil {
-		return fmt.Errorf("failed parsing channel header: %w", err)
+		return fmt.Errorf("failed parsing channel header: error unmarshalling ChannelHeader: %w", err)
 	}
 	made := on.GetTimestamp().AsTime().UTC()
 	if made.Add(window).Before(now) || made.Add(-window).After(now) {

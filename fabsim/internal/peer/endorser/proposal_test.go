@@ -121,7 +121,7 @@ func TestUnsupportedIsNamed(t *testing.T) {
 		contract, function string
 		refused            bool
 	}{
-		"legacy lifecycle": {"lscc", "deploy", true}, "snapshot": {"cscc", "JoinChainBySnapshot", true},
+		"snapshot": {"cscc", "JoinChainBySnapshot", true}, "its state": {"cscc", "JoinBySnapshotStatus", true},
 		"join": {"cscc", "JoinChain", false}, "contract": {"cc", "JoinChainBySnapshot", false},
 	} {
 		p := &Proposal{Contract: c.contract, Input: &pb.ChaincodeInput{Args: [][]byte{[]byte(c.function)}}}

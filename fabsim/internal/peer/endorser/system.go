@@ -63,6 +63,9 @@ func (e *Endorser) cscc(ctx context.Context, x *execution, args [][]byte) *pb.Re
 	if len(args) < 1 || len(args) < 2 && string(args[0]) != "GetChannels" {
 		return refuse("Incorrect number of arguments, %d", len(args))
 	}
+	if by := x.proposal.Contract; by != "cscc" {
+		return refuse("Rejecting invoke of CSCC from another chaincode, original invocation for '%s'", by)
+	}
 	function := string(args[0])
 	switch function {
 	case "JoinChain":
@@ -114,7 +117,7 @@ func (e *Endorser) join(ctx context.Context, x *execution, raw []byte) *pb.Respo
 	}
 	block := &cb.Block{}
 	if err := proto.Unmarshal(raw, block); err != nil {
-		return refuse("Failed to reconstruct the genesis block, %s", err)
+		return refuse("Failed to reconstruct the genesis block, error unmarshalling Block: %s", err)
 	}
 	id, err := channelOf(block)
 	if err != nil {
@@ -181,6 +184,9 @@ func joinable(block *cb.Block) error {
 func (e *Endorser) qscc(x *execution, args [][]byte) *pb.Response {
 	if len(args) < 2 {
 		return refuse("Incorrect number of arguments, %d", len(args))
+	}
+	if by := x.proposal.Contract; by != "qscc" {
+		return refuse("Rejecting invoke of QSCC from another chaincode because of potential for deadlocks, original invocation for '%s'", by)
 	}
 	function, id := string(args[0]), string(args[1])
 	if function != "GetChainInfo" && len(args) < 3 {

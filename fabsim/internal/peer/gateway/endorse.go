@@ -94,13 +94,13 @@ func (c *collection) planFirst(ctx context.Context) error {
 			"no endorsers found in the gateway's organization; retry specifying endorsing organization(s) to protect transient data")
 	}
 	if ch == nil {
-		return status.Errorf(codes.FailedPrecondition, "no peers available to evaluate chaincode %s in channel %s", p.contract, p.channel)
+		return noPlan(fmt.Errorf("No metadata was found for chaincode %s in channel %s", p.contract, p.channel)) //nolint:staticcheck // Fabric's words
 	}
 	from := lifecycle.Committed(ch.Ledger())
 	if len(peers) == 0 {
 		plan, err := s.o.Members.PlanFor(ctx, ch.Config(), from, interest)
 		if err != nil {
-			return noPlan(interest, err)
+			return noPlan(err)
 		}
 		for _, group := range plan.Groups {
 			peers = append(peers, group...)
@@ -121,15 +121,15 @@ func (c *collection) planFirst(ctx context.Context) error {
 					"the private data collection(s): %v; retry specifying trusted endorsing organizations to protect transient data", protected)
 			}
 		}
-		return noPlan(interest, err)
+		return noPlan(err)
 	}
 	c.take(first, got)
 	return nil
 }
 
 // noPlan says what Fabric's discovery does when policies cannot be satisfied.
-func noPlan(interest *pb.ChaincodeInterest, _ error) error {
-	return status.Errorf(codes.FailedPrecondition, "no combination of peers can be derived which satisfy the endorsement policy: failed constructing descriptor for %v", interest)
+func noPlan(why error) error {
+	return status.Errorf(codes.FailedPrecondition, "no combination of peers can be derived which satisfy the endorsement policy: %s", why)
 }
 
 // protect keeps transient data from peers that may not see the collections
@@ -182,7 +182,7 @@ func (c *collection) take(m *members.Member, response *pb.ProposalResponse) {
 // collect goes through the layouts until one is complete.
 func (c *collection) collect(ctx context.Context) ([]*pb.Endorsement, error) {
 	layouts := slices.Clone(c.plan.Layouts)
-	rand.Shuffle(len(layouts), func(i, j int) { layouts[i], layouts[j] = layouts[j], layouts[i] })
+	rand.Shuffle(len(layouts), func(i, j int) { layouts[i], layouts[j] = layouts[j], layouts[i] }) //nolint:gosec // any order will do
 	slices.SortStableFunc(layouts, func(a, b map[string]int) int { return c.lacking(a) - c.lacking(b) })
 	for _, layout := range layouts {
 		c.fill(ctx, layout)

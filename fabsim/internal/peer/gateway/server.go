@@ -116,7 +116,8 @@ func (s *Server) ask(ctx context.Context, m *members.Member, signed *pb.SignedPr
 	response, err := s.process(ctx, m, signed)
 	switch {
 	case err != nil && response == nil:
-		if !m.Local {
+		// Only a peer that cannot be reached is gone: one that refuses a proposal is there for others.
+		if !m.Local && status.Code(err) == codes.Unavailable {
 			s.o.Members.Forget(m.Endpoint)
 		}
 		return &answer{code: codes.Unavailable, message: err.Error(), retry: true}
@@ -182,6 +183,11 @@ func (s *Server) able(ctx context.Context, id, contract string, orgs []string) [
 	return append(own, others...)
 }
 
+// noConfig is how Fabric says that the peer is not on a channel.
+func noConfig(id string) string {
+	return fmt.Sprintf("failed to get config for channel [%[1]s]: could not get last config for channel %[1]s", id)
+}
+
 // Evaluate asks one peer and gives its answer.
 func (s *Server) Evaluate(ctx context.Context, in *gp.EvaluateRequest) (*gp.EvaluateResponse, error) {
 	if len(in.GetProposedTransaction().GetProposalBytes()) == 0 {
@@ -193,6 +199,9 @@ func (s *Server) Evaluate(ctx context.Context, in *gp.EvaluateRequest) (*gp.Eval
 	}
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "failed to unpack transaction proposal: %s", err)
+	}
+	if s.o.Channel(p.channel) == nil {
+		return nil, status.Error(codes.Unavailable, noConfig(p.channel))
 	}
 	orgs := in.GetTargetOrganizations()
 	protected := p.transient && orgs == nil

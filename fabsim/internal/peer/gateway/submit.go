@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -30,10 +31,7 @@ func newOrderers(tls bool) *orderers {
 }
 
 func (o *orderers) conn(endpoint channel.Endpoint) (*grpc.ClientConn, error) {
-	key := endpoint.Address
-	for _, root := range endpoint.Roots {
-		key += "\x00" + string(root)
-	}
+	key := endpoint.Address + "\x00" + string(bytes.Join(endpoint.Roots, []byte{0}))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if conn := o.conns[key]; conn != nil {
@@ -62,7 +60,7 @@ func (s *Server) Submit(ctx context.Context, in *gp.SubmitRequest) (*gp.SubmitRe
 	}
 	ch := s.o.Channel(in.GetChannelId())
 	if ch == nil {
-		return nil, status.Errorf(codes.FailedPrecondition, "failed to get config for channel [%s]", in.GetChannelId())
+		return nil, status.Error(codes.FailedPrecondition, noConfig(in.GetChannelId()))
 	}
 	endpoints := ch.Config().Endpoints()
 	if len(endpoints) == 0 {
@@ -85,7 +83,7 @@ func refusal(response *ab.BroadcastResponse) string {
 // submitToOne tries orderers until one takes the transaction.
 func (s *Server) submitToOne(ctx context.Context, endpoints []channel.Endpoint, transaction *cb.Envelope) (*gp.SubmitResponse, error) {
 	var details []*gp.ErrorDetail
-	for _, i := range rand.Perm(len(endpoints)) {
+	for _, i := range rand.Perm(len(endpoints)) { //nolint:gosec // any order will do
 		response, err := s.broadcast(ctx, endpoints[i], transaction)
 		if ctx.Err() != nil {
 			return nil, fail(codes.DeadlineExceeded, "submit timeout expired while broadcasting to ordering service", nil)

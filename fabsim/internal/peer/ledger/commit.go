@@ -1,12 +1,13 @@
 package ledger
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 	frwset "github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
@@ -90,11 +91,11 @@ func (c *commit) prepare(ctx context.Context, check bool) error {
 	number := c.block.GetHeader().GetNumber()
 	for i, raw := range c.block.GetData().GetData() {
 		if pb.TxValidationCode(flags[i]) == pb.TxValidationCode_VALID {
-			code, err := c.transaction(ctx, uint64(i), raw, check) //nolint:gosec // an index
+			code, err := c.transaction(ctx, uint64(i), raw, check)
 			if err != nil {
 				return fmt.Errorf("check transaction %d of block %d: %w", i, number, err)
 			}
-			flags[i] = byte(code)
+			flags[i] = byte(code) //nolint:gosec // codes are below 256
 		}
 		if id := tx.ID(raw); id != "" {
 			if _, seen := c.outcomes[id]; !seen {
@@ -126,12 +127,8 @@ func (c *commit) transaction(ctx context.Context, index uint64, raw []byte, chec
 	if err != nil {
 		return pb.TxValidationCode_INVALID_OTHER_REASON, nil //nolint:nilerr // it is the transaction's fault
 	}
-	for _, space := range spaces {
-		for _, write := range space.KV.GetWrites() {
-			if c.ledger.state.Check(write.GetKey(), write.GetValue()) != nil {
-				return pb.TxValidationCode_INVALID_WRITESET, nil
-			}
-		}
+	if !c.storable(spaces) {
+		return pb.TxValidationCode_INVALID_WRITESET, nil
 	}
 	if check {
 		if code, err := c.versions(ctx, spaces); err != nil || code != pb.TxValidationCode_VALID {
@@ -140,6 +137,18 @@ func (c *commit) transaction(ctx context.Context, index uint64, raw []byte, chec
 	}
 	c.spaces[index] = spaces
 	return pb.TxValidationCode_VALID, c.write(ctx, spaces, version)
+}
+
+// storable tells whether the state can hold all that is written.
+func (c *commit) storable(spaces []*rwset.Space) bool {
+	for _, space := range spaces {
+		for _, write := range space.KV.GetWrites() {
+			if c.ledger.state.Check(write.GetKey(), write.GetValue()) != nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // hash chains the commit hash on and puts it into the block.
@@ -170,20 +179,17 @@ func updateBytes(batch *state.Batch) []byte {
 	type group struct{ ns, coll, physical string }
 	var groups []group
 	for physical := range batch.Spaces {
-		if physical == "" || bytes.Contains([]byte(physical), []byte("$$p")) {
+		if physical == "" || strings.Contains(physical, "$$p") {
 			continue
 		}
 		g := group{ns: physical, physical: physical}
-		if i := bytes.Index([]byte(physical), []byte("$$h")); i >= 0 {
+		if i := strings.Index(physical, "$$h"); i >= 0 {
 			g.ns, g.coll = physical[:i], physical[i+3:]
 		}
 		groups = append(groups, g)
 	}
 	slices.SortFunc(groups, func(a, b group) int {
-		if a.ns != b.ns {
-			return bytes.Compare([]byte(a.ns), []byte(b.ns))
-		}
-		return bytes.Compare([]byte(a.coll), []byte(b.coll))
+		return cmp.Or(strings.Compare(a.ns, b.ns), strings.Compare(a.coll, b.coll))
 	})
 	var out []byte
 	last := ""

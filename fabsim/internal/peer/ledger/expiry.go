@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble"
 	frwset "github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"heddle.dev/heddle/fabsim/internal/peer/rwset"
@@ -103,25 +104,31 @@ func (c *commit) expireOne(ctx context.Context, reader state.Reader, m Missing) 
 	}
 	written := rwset.Version{Block: m.Block, Tx: m.Tx}
 	gone := map[string]bool{}
-	for _, space := range spaces {
-		for _, coll := range space.Collections {
-			if space.Name != m.Namespace || coll.Name != m.Collection {
-				continue
-			}
-			for _, write := range coll.Hashed.GetHashedWrites() {
-				ns, key := state.Hashed(m.Namespace, m.Collection), string(write.GetKeyHash())
-				now, err := reader.Get(ctx, ns, key)
-				if err != nil {
-					return err
-				}
-				if now != nil && now.Version == written && c.batch.Get(ns, key) == nil {
-					c.batch.Put(ns, key, state.Value{Version: rwset.Version{Block: c.block.GetHeader().GetNumber()}})
-					gone[key] = true
-				}
-			}
+	ns := state.Hashed(m.Namespace, m.Collection)
+	for _, write := range hashedWrites(spaces, m.Namespace, m.Collection) {
+		key := string(write.GetKeyHash())
+		now, err := reader.Get(ctx, ns, key)
+		if err != nil {
+			return err
+		}
+		if now != nil && now.Version == written && c.batch.Get(ns, key) == nil {
+			c.batch.Put(ns, key, state.Value{Version: rwset.Version{Block: c.block.GetHeader().GetNumber()}})
+			gone[key] = true
 		}
 	}
 	return c.forget(m, gone)
+}
+
+func hashedWrites(spaces []*rwset.Space, ns, name string) []*kvrwset.KVWriteHash {
+	var out []*kvrwset.KVWriteHash
+	for _, space := range spaces {
+		for _, coll := range space.Collections {
+			if space.Name == ns && coll.Name == name {
+				out = append(out, coll.Hashed.GetHashedWrites()...)
+			}
+		}
+	}
+	return out
 }
 
 func spacesOf(raw []byte) ([]*rwset.Space, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble"
 	frwset "github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
@@ -149,7 +150,7 @@ func (r *records) scan(prefix []byte, take func(rest, value []byte) error) error
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what was wrong, rows.Error tells
 	for rows.First(); rows.Valid(); rows.Next() {
 		if err := take(bytes.Clone(rows.Key()[len(prefix):]), bytes.Clone(rows.Value())); err != nil {
 			return err
@@ -193,10 +194,13 @@ func parseMissing(raw []byte) (Missing, bool) {
 	rest := raw[16:]
 	for _, into := range []*string{&m.Namespace, &m.Collection} {
 		size, n := binary.Uvarint(rest)
-		if n <= 0 || size > uint64(len(rest)-n) {
+		if n <= 0 {
 			return Missing{}, false
 		}
-		*into, rest = string(rest[n:n+int(size)]), rest[n+int(size):] //nolint:gosec // it is no more than there is
+		if rest = rest[n:]; size > uint64(len(rest)) {
+			return Missing{}, false
+		}
+		*into, rest = string(rest[:size]), rest[size:]
 	}
 	return m, true
 }
@@ -239,23 +243,11 @@ func (r *records) purgeOne(at rwset.Version, raw []byte, one purge) error {
 			if ns.GetNamespace() != one.ns || coll.GetCollectionName() != one.coll {
 				continue
 			}
-			writes := &kvrwset.KVRWSet{}
-			if err := proto.Unmarshal(coll.GetRwset(), writes); err != nil {
-				return fmt.Errorf("purge private data: %w", err)
-			}
-			kept := writes.GetWrites()[:0]
-			for _, write := range writes.GetWrites() {
-				if !bytes.Equal(rwset.Hash([]byte(write.GetKey())), one.keyHash) {
-					kept = append(kept, write)
-				}
-			}
-			changed = changed || len(kept) != len(writes.GetWrites())
-			writes.Writes = kept
-			next, err := proto.Marshal(writes)
+			less, err := without(coll, one.keyHash)
 			if err != nil {
-				return fmt.Errorf("purge private data: %w", err)
+				return err
 			}
-			coll.Rwset = next
+			changed = changed || less
 		}
 	}
 	if !changed {
@@ -269,4 +261,26 @@ func (r *records) purgeOne(at rwset.Version, raw []byte, one purge) error {
 		return fmt.Errorf("purge private data: %w", err)
 	}
 	return nil
+}
+
+// without takes the writes to a key out of a collection's; it tells whether
+// there were any.
+func without(coll *frwset.CollectionPvtReadWriteSet, keyHash []byte) (bool, error) {
+	writes := &kvrwset.KVRWSet{}
+	if err := proto.Unmarshal(coll.GetRwset(), writes); err != nil {
+		return false, fmt.Errorf("purge private data: %w", err)
+	}
+	kept := slices.DeleteFunc(slices.Clone(writes.GetWrites()), func(write *kvrwset.KVWrite) bool {
+		return bytes.Equal(rwset.Hash([]byte(write.GetKey())), keyHash)
+	})
+	if len(kept) == len(writes.GetWrites()) {
+		return false, nil
+	}
+	writes.Writes = kept
+	next, err := proto.Marshal(writes)
+	if err != nil {
+		return false, fmt.Errorf("purge private data: %w", err)
+	}
+	coll.Rwset = next
+	return true, nil
 }

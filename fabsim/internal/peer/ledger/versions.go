@@ -17,24 +17,31 @@ import (
 // before and the transactions before it in this one.
 func (c *commit) versions(ctx context.Context, spaces []*rwset.Space) (pb.TxValidationCode, error) {
 	for _, space := range spaces {
-		for _, read := range space.KV.GetReads() {
-			same, err := c.same(ctx, space.Name, read.GetKey(), read.GetVersion())
+		if code, err := c.spaceVersions(ctx, space); err != nil || code != pb.TxValidationCode_VALID {
+			return code, err
+		}
+	}
+	return pb.TxValidationCode_VALID, nil
+}
+
+func (c *commit) spaceVersions(ctx context.Context, space *rwset.Space) (pb.TxValidationCode, error) {
+	for _, read := range space.KV.GetReads() {
+		same, err := c.same(ctx, space.Name, read.GetKey(), read.GetVersion())
+		if err != nil || !same {
+			return pb.TxValidationCode_MVCC_READ_CONFLICT, err
+		}
+	}
+	for _, info := range space.KV.GetRangeQueriesInfo() {
+		same, err := c.sameRange(ctx, space.Name, info)
+		if err != nil || !same {
+			return pb.TxValidationCode_PHANTOM_READ_CONFLICT, err
+		}
+	}
+	for _, coll := range space.Collections {
+		for _, read := range coll.Hashed.GetHashedReads() {
+			same, err := c.same(ctx, state.Hashed(space.Name, coll.Name), string(read.GetKeyHash()), read.GetVersion())
 			if err != nil || !same {
 				return pb.TxValidationCode_MVCC_READ_CONFLICT, err
-			}
-		}
-		for _, info := range space.KV.GetRangeQueriesInfo() {
-			same, err := c.sameRange(ctx, space.Name, info)
-			if err != nil || !same {
-				return pb.TxValidationCode_PHANTOM_READ_CONFLICT, err
-			}
-		}
-		for _, coll := range space.Collections {
-			for _, read := range coll.Hashed.GetHashedReads() {
-				same, err := c.same(ctx, state.Hashed(space.Name, coll.Name), string(read.GetKeyHash()), read.GetVersion())
-				if err != nil || !same {
-					return pb.TxValidationCode_MVCC_READ_CONFLICT, err
-				}
 			}
 		}
 	}
@@ -80,21 +87,9 @@ func (c *commit) sameRange(ctx context.Context, ns string, info *kvrwset.RangeQu
 // end is part of it where the contract stopped early.
 func (c *commit) rangeNow(ctx context.Context, ns string, info *kvrwset.RangeQueryInfo) ([]state.Row, error) {
 	start, end, withEnd := info.GetStartKey(), info.GetEndKey(), !info.GetItrExhausted()
-	found := map[string]state.Value{}
-	rows, err := c.reader.Range(ctx, ns, start, end, 0)
+	found, err := c.stored(ctx, ns, start, end)
 	if err != nil {
 		return nil, err
-	}
-	defer rows.Close()
-	for {
-		row, err := rows.Next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if row == nil {
-			break
-		}
-		found[row.Key] = row.Value
 	}
 	if withEnd && end != "" {
 		last, err := c.reader.Get(ctx, ns, end)
@@ -106,18 +101,35 @@ func (c *commit) rangeNow(ctx context.Context, ns string, info *kvrwset.RangeQue
 		}
 	}
 	for key, value := range c.batch.Spaces[ns] {
-		if key < start || end != "" && key > end || end != "" && key == end && !withEnd {
-			continue
-		}
-		if value.Deleted() {
+		within := key >= start && (end == "" || key < end || withEnd && key == end)
+		switch {
+		case !within:
+		case value.Deleted():
 			delete(found, key)
-			continue
+		default:
+			found[key] = *value
 		}
-		found[key] = *value
 	}
 	var out []state.Row
 	for _, key := range slices.Sorted(maps.Keys(found)) {
 		out = append(out, state.Row{Key: key, Value: found[key]})
 	}
 	return out, nil
+}
+
+// stored is a range as the blocks before have left it.
+func (c *commit) stored(ctx context.Context, ns, start, end string) (map[string]state.Value, error) {
+	rows, err := c.reader.Range(ctx, ns, start, end, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[string]state.Value{}
+	for {
+		row, err := rows.Next(ctx)
+		if err != nil || row == nil {
+			return found, err
+		}
+		found[row.Key] = row.Value
+	}
 }

@@ -23,42 +23,61 @@ type change struct {
 
 type place struct{ ns, key string }
 
+// changes are what a transaction does.
+type changes map[place]*change
+
+func (all changes) at(ns, key string) *change {
+	if all[place{ns, key}] == nil {
+		all[place{ns, key}] = &change{}
+	}
+	return all[place{ns, key}]
+}
+
+func (all changes) public(space *rwset.Space) error {
+	for _, write := range space.KV.GetWrites() {
+		one := all.at(space.Name, write.GetKey())
+		one.value, one.deleted, one.data = true, rwset.IsDelete(write), write.GetValue()
+	}
+	for _, write := range space.KV.GetMetadataWrites() {
+		if err := all.at(space.Name, write.GetKey()).setMetadata(write.GetEntries()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (all changes) hashed(ns string, writes *kvrwset.HashedRWSet) error {
+	for _, write := range writes.GetHashedWrites() {
+		one := all.at(ns, string(write.GetKeyHash()))
+		one.value, one.deleted, one.data = true, rwset.IsHashDelete(write), write.GetValueHash()
+	}
+	for _, write := range writes.GetMetadataWrites() {
+		if err := all.at(ns, string(write.GetKeyHash())).setMetadata(write.GetEntries()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // write adds the writes of a valid transaction to the batch.
 func (c *commit) write(ctx context.Context, spaces []*rwset.Space, version rwset.Version) error {
-	changes := map[place]*change{}
-	at := func(ns, key string) *change {
-		if changes[place{ns, key}] == nil {
-			changes[place{ns, key}] = &change{}
-		}
-		return changes[place{ns, key}]
-	}
+	all := changes{}
 	for _, space := range spaces {
-		for _, write := range space.KV.GetWrites() {
-			one := at(space.Name, write.GetKey())
-			one.value, one.deleted, one.data = true, rwset.IsDelete(write), write.GetValue()
-		}
-		for _, write := range space.KV.GetMetadataWrites() {
-			if err := at(space.Name, write.GetKey()).setMetadata(write.GetEntries()); err != nil {
-				return err
-			}
+		if err := all.public(space); err != nil {
+			return err
 		}
 		for _, coll := range space.Collections {
-			ns := state.Hashed(space.Name, coll.Name)
+			if err := all.hashed(state.Hashed(space.Name, coll.Name), coll.Hashed); err != nil {
+				return err
+			}
 			for _, write := range coll.Hashed.GetHashedWrites() {
-				one := at(ns, string(write.GetKeyHash()))
-				one.value, one.deleted, one.data = true, rwset.IsHashDelete(write), write.GetValueHash()
 				if write.GetIsPurge() {
 					c.purged = append(c.purged, purge{ns: space.Name, coll: coll.Name, keyHash: write.GetKeyHash(), before: version})
 				}
 			}
-			for _, write := range coll.Hashed.GetMetadataWrites() {
-				if err := at(ns, string(write.GetKeyHash())).setMetadata(write.GetEntries()); err != nil {
-					return err
-				}
-			}
 		}
 	}
-	for where, one := range changes {
+	for where, one := range all {
 		if err := c.merge(ctx, where, one, version); err != nil {
 			return err
 		}

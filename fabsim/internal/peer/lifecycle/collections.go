@@ -85,12 +85,11 @@ func Collection(ctx context.Context, name, collection string, from Readable) (*p
 	return nil, nil //nolint:nilnil // a collection that there is not is nothing wrong
 }
 
-// checkInput checks names and collections of a definition. What it looks at of
-// a contract that is not defined is legacy: where the lifecycle before 2.0 had
-// it, which real peers note as a read.
-func checkInput(
-	ctx context.Context, config *channel.Config, name, version string, collections *pb.CollectionConfigPackage, public Readable, legacy func() error,
-) error {
+// checkInput checks names and collections of a definition. Of a contract that
+// is not defined it looks at where the lifecycle before 2.0 had it, which real
+// peers note as a read.
+func (call *Call) checkInput(ctx context.Context, in input) error {
+	name, version := in.GetName(), in.GetVersion()
 	if !regexp.MustCompile("^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$").MatchString(name) {
 		return fmt.Errorf("invalid chaincode name '%s'. Names can only consist of alphanumerics, '_', and '-' and can only begin with alphanumerics", name)
 	}
@@ -100,19 +99,22 @@ func checkInput(
 	if !regexp.MustCompile("^[A-Za-z0-9_.+-]+$").MatchString(version) {
 		return fmt.Errorf("invalid chaincode version '%s'. Versions can only consist of alphanumerics, '_', '-', '+', and '.'", version)
 	}
-	proposed, err := static(collections)
+	proposed, err := static(in.GetCollections())
 	if err != nil {
 		return err
 	}
-	if err := checkCollections(config, proposed); err != nil {
+	if call.Config == nil {
+		return fmt.Errorf("could not get channelconfig for channel '%s'", call.Channel)
+	}
+	if err := checkCollections(call.Config, proposed); err != nil {
 		return err
 	}
-	committed, err := Defined(ctx, name, public)
+	committed, err := Defined(ctx, name, call.public())
 	if err != nil {
 		return fmt.Errorf("could not retrieve committed definition for chaincode '%s': %w", name, err)
 	}
 	if committed == nil {
-		return legacy()
+		return Legacy(ctx, call.Simulator, name)
 	}
 	return checkChange(proposed, committed.Collections)
 }

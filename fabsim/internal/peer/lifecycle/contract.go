@@ -54,16 +54,16 @@ type Call struct {
 	Access func(resource string) error
 }
 
-type function func(ctx context.Context, call *Call, raw []byte) (proto.Message, error)
+type function func(ctx context.Context, call *Call, name string, raw []byte) (proto.Message, error)
 
 func typed[T any, M interface {
 	*T
 	proto.Message
 }](f func(context.Context, *Call, M) (proto.Message, error)) function {
-	return func(ctx context.Context, call *Call, raw []byte) (proto.Message, error) {
+	return func(ctx context.Context, call *Call, name string, raw []byte) (proto.Message, error) {
 		in := M(new(T))
 		if err := proto.Unmarshal(raw, in); err != nil {
-			return nil, fmt.Errorf("could not decode input arg for *lifecycle.Invocation.%T: %w", in, err)
+			return nil, fmt.Errorf("could not decode input arg for *lifecycle.Invocation.%s: %w", name, err)
 		}
 		return f(ctx, call, in)
 	}
@@ -110,9 +110,9 @@ func (c *Contract) Invoke(ctx context.Context, call *Call, args [][]byte) *pb.Re
 	if !ok {
 		return failure("failed to invoke backing implementation of '%s': receiver *lifecycle.Invocation.%s does not exist", name, name)
 	}
-	out, err := run(ctx, call, args[1])
-	var missing NotFoundError
-	if errors.As(err, &missing) {
+	out, err := run(ctx, call, name, args[1])
+	var undefined undefinedError
+	if errors.As(err, &undefined) {
 		return &pb.Response{Status: 404, Message: err.Error()}
 	}
 	if err != nil {
@@ -197,7 +197,7 @@ func (c *Contract) queryInstalled(ctx context.Context, _ *Call, in *lb.QueryInst
 	id := in.GetPackageId()
 	found, ok := uses[id]
 	if !ok {
-		return nil, NotFoundError{id}
+		return nil, fmt.Errorf("could not find chaincode with package id '%s'", id)
 	}
 	out := &lb.QueryInstalledChaincodeResult{PackageId: id, Label: label(id), References: map[string]*lb.QueryInstalledChaincodeResult_References{}}
 	for _, u := range found {

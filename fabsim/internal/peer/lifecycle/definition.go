@@ -125,10 +125,12 @@ func (d *Definition) differs(other *Definition) error {
 	case !bytes.Equal(v.GetValidationParameter(), w.GetValidationParameter()):
 		return fmt.Errorf("expected ValidationParameter '%x' does not match passed ValidationParameter '%x'", v.GetValidationParameter(), w.GetValidationParameter())
 	case !proto.Equal(d.Collections, other.Collections):
-		return fmt.Errorf("Collections do not match") //nolint:staticcheck // Fabric's words
+		return fmt.Errorf("Collections do not match")
 	}
 	return nil
 }
+
+func (d *Definition) same(other *Definition) bool { return d.differs(other) == nil }
 
 // Readable is where records are read from.
 type Readable interface {

@@ -52,12 +52,11 @@ func (call *Call) orgs() []Opaque {
 	return out
 }
 
-// legacy looks for a contract where the lifecycle before 2.0 kept it.
-func (call *Call) legacy(ctx context.Context, name string) func() error {
-	return func() error {
-		_, err := call.Simulator.GetState(ctx, "lscc", name)
-		return err
-	}
+// Legacy looks for a contract where the lifecycle before 2.0 kept it. It is
+// never there, but that it was looked for is part of what a simulation read.
+func Legacy(ctx context.Context, from ledger.Getter, name string) error {
+	_, err := from.GetState(ctx, "lscc", name)
+	return err
 }
 
 func (call *Call) hasPolicy(name string) bool { return hasPolicy(call.Config, name) }
@@ -76,6 +75,7 @@ func (call *Call) onChannel() error {
 
 // input is what definitions have in common in requests.
 type input interface {
+	GetName() string
 	GetSequence() int64
 	GetVersion() string
 	GetEndorsementPlugin() string
@@ -97,10 +97,7 @@ func fromInput(in input) *Definition {
 }
 
 func (c *Contract) approve(ctx context.Context, call *Call, in *lb.ApproveChaincodeDefinitionForMyOrgArgs) (proto.Message, error) {
-	if err := call.onChannel(); err != nil {
-		return nil, err
-	}
-	if err := checkInput(ctx, call.Config, in.GetName(), in.GetVersion(), in.GetCollections(), call.public(), call.legacy(ctx, in.GetName())); err != nil {
+	if err := call.checkInput(ctx, in); err != nil {
 		return nil, fmt.Errorf("error validating chaincode definition: %w", err)
 	}
 	d := fromInput(in)
@@ -168,10 +165,7 @@ func (c *Contract) checkReadiness(ctx context.Context, call *Call, in *lb.CheckC
 }
 
 func (c *Contract) commit(ctx context.Context, call *Call, in *lb.CommitChaincodeDefinitionArgs) (proto.Message, error) {
-	if err := call.onChannel(); err != nil {
-		return nil, err
-	}
-	if err := checkInput(ctx, call.Config, in.GetName(), in.GetVersion(), in.GetCollections(), call.public(), call.legacy(ctx, in.GetName())); err != nil {
+	if err := call.checkInput(ctx, in); err != nil {
 		return nil, fmt.Errorf("error validating chaincode definition: %w", err)
 	}
 	if !slices.Contains(Members(call.Config), c.o.MSPID) {
@@ -195,6 +189,12 @@ func (c *Contract) commit(ctx context.Context, call *Call, in *lb.CommitChaincod
 	return &lb.CommitChaincodeDefinitionResult{}, nil
 }
 
+// undefinedError says that a contract is not defined; it is answered with
+// status 404.
+type undefinedError struct{ name string }
+
+func (e undefinedError) Error() string { return fmt.Sprintf("namespace %s is not defined", e.name) }
+
 // definition finds a committed definition, or says that there is none.
 func definition(ctx context.Context, name string, from Readable) (*Definition, error) {
 	metadata, err := readMetadata(ctx, namespaces, name, from)
@@ -202,7 +202,7 @@ func definition(ctx context.Context, name string, from Readable) (*Definition, e
 		return nil, fmt.Errorf("could not fetch metadata for namespace %s: %w", name, err)
 	}
 	if metadata == nil {
-		return nil, NotFoundError{fmt.Sprintf("namespace %s is not defined", name)}
+		return nil, undefinedError{name}
 	}
 	if metadata.GetDatatype() != typeDefinition {
 		return nil, fmt.Errorf("could not deserialize namespace %s as chaincode: type name mismatch '%s' != '%s'", name, typeDefinition, metadata.GetDatatype())

@@ -159,7 +159,7 @@ func approvedBefore(ctx context.Context, name string, d *Definition, packageID s
 	if err != nil {
 		return false, err
 	}
-	if before.differs(d) != nil {
+	if !before.same(d) {
 		return false, nil
 	}
 	id, found, err := readSource(ctx, private, org)

@@ -215,7 +215,7 @@ func TestPackages(t *testing.T) {
 	if got, err := p.Load(id); err != nil || !bytes.Equal(got, raw) {
 		t.Errorf("got another package, %v", err)
 	}
-	var missing NotFoundError
+	var missing NotInstalledError
 	for _, bad := range []string{"x:y", "../x", "a/b:c"} {
 		if _, err := p.Load(bad); !errors.As(err, &missing) {
 			t.Errorf("%s: got %v", bad, err)

@@ -105,21 +105,17 @@ func OpenPackages(dir string) (*Packages, error) {
 func (p *Packages) file(id string) (string, error) {
 	name := strings.Replace(id, ":", ".", 1) + ".tar.gz"
 	if !filepath.IsLocal(name) || strings.ContainsRune(name, filepath.Separator) {
-		return "", NotFoundError{id}
+		return "", NotInstalledError{id}
 	}
 	return filepath.Join(p.dir, name), nil
 }
 
-// NotFoundError says that a package is not installed, or that a contract is
-// not defined; system contracts answer it with status 404.
-type NotFoundError struct{ what string }
+// NotInstalledError says that there is no such package.
+type NotInstalledError struct{ id string }
 
 // Error has Fabric's words.
-func (e NotFoundError) Error() string {
-	if strings.Contains(e.what, " ") {
-		return e.what
-	}
-	return fmt.Sprintf("chaincode install package '%s' not found", e.what)
+func (e NotInstalledError) Error() string {
+	return fmt.Sprintf("chaincode install package '%s' not found", e.id)
 }
 
 // Save keeps a package, on disk before it returns.
@@ -155,7 +151,7 @@ func (p *Packages) Load(id string) ([]byte, error) {
 	}
 	raw, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, NotFoundError{id}
+		return nil, NotInstalledError{id}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("error reading chaincode install package at %s: %w", name, err)

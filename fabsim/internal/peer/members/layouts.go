@@ -172,11 +172,11 @@ func principalSets(ctx context.Context, config *channel.Config, from lifecycle.R
 		for _, envelope := range found {
 			var sets inquire.ComparablePrincipalSets
 			for _, set := range inquire.NewInquireableSignaturePolicy(envelope).SatisfiedBy() {
-				comparable := inquire.NewComparablePrincipalSet(set)
-				if comparable == nil {
+				one := inquire.NewComparablePrincipalSet(set)
+				if one == nil {
 					return nil, errors.New("failed creating a comparable principal set")
 				}
-				sets = append(sets, comparable)
+				sets = append(sets, one)
 			}
 			if len(sets) == 0 {
 				return nil, errors.New("endorsement policy cannot be satisfied")
@@ -202,7 +202,7 @@ func callPolicies(ctx context.Context, config *channel.Config, from lifecycle.Re
 		return nil, err
 	}
 	if len(own) == 0 {
-		return nil, errors.New("policy not found")
+		return nil, fmt.Errorf("No metadata was found for chaincode %s in channel %s", call.GetName(), config.ID()) //nolint:staticcheck // Fabric's words
 	}
 	if !call.GetDisregardNamespacePolicy() {
 		raws = append(raws, own)

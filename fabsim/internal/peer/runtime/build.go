@@ -11,7 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec" //nolint:depguard // external builders are programs
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -87,7 +87,7 @@ func (r *Runtime) buildFrom(ctx context.Context, id string, load func() ([]byte,
 			return out, nil
 		}
 	}
-	return nil, errors.New("no DockerBuilder, cannot build")
+	return nil, errors.New("docker build failed: docker build is disabled")
 }
 
 // cached finds what was built before.
@@ -135,7 +135,7 @@ func (r *Runtime) try(ctx context.Context, builder Builder, id string, metadata,
 	}
 	if err := r.tool(ctx, builder, "detect", at("src"), at("metadata")); err != nil {
 		r.o.Log.Debugf("Builder %s does not take %s: %s", builder.Name, id, err)
-		return nil, nil //nolint:nilnil,nilerr // it is another builder's
+		return nil, nil //nolint:nilnil // it is another builder's
 	}
 	if err := r.tool(ctx, builder, "build", at("src"), at("metadata"), at("bld")); err != nil {
 		return nil, fmt.Errorf("external builder failed to build: external builder '%s' failed: %w", builder.Name, err)
@@ -167,10 +167,7 @@ func (r *Runtime) tool(ctx context.Context, b Builder, name string, args ...stri
 	if text := strings.TrimSpace(out.String()); text != "" {
 		r.o.Log.Infof("Builder %s, %s: %s", b.Name, name, text)
 	}
-	if err != nil {
-		return fmt.Errorf("run %s: %w", name, err)
-	}
-	return nil
+	return err //nolint:wrapcheck // callers say which tool, in Fabric's words
 }
 
 func (r *Runtime) command(ctx context.Context, b Builder, name string, args ...string) *exec.Cmd {

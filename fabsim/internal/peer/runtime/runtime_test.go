@@ -191,7 +191,7 @@ func TestBuild(t *testing.T) {
 		want     string
 	}{
 		"builds":        {map[string]string{"detect": "exit 0", "build": `cp "$1/main" "$3/"`}, ""},
-		"not its kind":  {map[string]string{"detect": "exit 1"}, "no DockerBuilder, cannot build"},
+		"not its kind":  {map[string]string{"detect": "exit 1"}, "docker build failed: docker build is disabled"},
 		"fails":         {map[string]string{"detect": "exit 0", "build": "exit 3"}, "external builder failed to build"},
 		"fails at last": {map[string]string{"detect": "exit 0", "build": "exit 0", "release": "exit 1"}, "external builder failed to release"},
 	} {

@@ -9,7 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec" //nolint:depguard // external builders are programs
+	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -150,7 +151,7 @@ func (b *built) run(ctx context.Context, r *Runtime, id string) (int, error) {
 	if err := r.identities.issue(id, &told); err != nil {
 		return 0, err
 	}
-	raw, err := json.Marshal(told)
+	raw, err := json.Marshal(told) //nolint:gosec // the key is the contract's own, in a file that it alone is shown
 	if err != nil {
 		return 0, fmt.Errorf("could not marshal run config: %w", err)
 	}
@@ -193,36 +194,56 @@ func (l *lineLog) Write(p []byte) (int, error) {
 // Indexes are the indexes that a package brings, by collection ("" is public)
 // and file name, as the builder released them or as the sources have them.
 func (r *Runtime) Indexes(id string) (map[string]map[string][]byte, error) {
-	out := map[string]map[string][]byte{}
 	for _, base := range []string{"release", "bld/META-INF"} {
-		root := filepath.Join(r.dir(id), base, "statedb", "couchdb")
-		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || filepath.Ext(path) != ".json" {
-				return err
-			}
-			parts := strings.Split(strings.TrimPrefix(path, root+"/"), "/")
-			collection := ""
-			if len(parts) == 4 && parts[0] == "collections" && parts[2] == "indexes" {
-				collection = parts[1]
-			} else if len(parts) != 2 || parts[0] != "indexes" {
-				return nil
-			}
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			if out[collection] == nil {
-				out[collection] = map[string][]byte{}
-			}
-			out[collection][filepath.Base(path)] = content
-			return nil
-		})
+		out, err := indexesBelow(filepath.Join(r.dir(id), base, "statedb", "couchdb"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("read indexes of %s: %w", id, err)
 		}
 		if len(out) > 0 {
-			break
+			return out, nil
 		}
 	}
-	return out, nil
+	return map[string]map[string][]byte{}, nil
+}
+
+func indexesBelow(dir string) (map[string]map[string][]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says whose
+	}
+	defer root.Close()
+	out := map[string]map[string][]byte{}
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		collection, ok := indexed(name)
+		if !ok {
+			return nil
+		}
+		content, err := fs.ReadFile(root.FS(), name)
+		if err != nil {
+			return err //nolint:wrapcheck // the caller says whose
+		}
+		if out[collection] == nil {
+			out[collection] = map[string][]byte{}
+		}
+		out[collection][path.Base(name)] = content
+		return nil
+	})
+	return out, err
+}
+
+// indexed tells which collection the index in a file is for, if it is one.
+func indexed(name string) (string, bool) {
+	parts := strings.Split(name, "/")
+	switch {
+	case path.Ext(name) != ".json":
+		return "", false
+	case len(parts) == 2 && parts[0] == "indexes":
+		return "", true
+	case len(parts) == 4 && parts[0] == "collections" && parts[2] == "indexes":
+		return parts[1], true
+	}
+	return "", false
 }

@@ -1,7 +1,7 @@
 package rwset
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -133,7 +133,7 @@ func TestResults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := NewResults(c.degree)
 			for i := range c.rows {
-				if err := r.Add(fmt.Sprint(i), &Version{1, uint64(i)}); err != nil {
+				if err := r.Add(strconv.Itoa(i), &Version{1, uint64(i)}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -55,7 +55,7 @@ func orderedUint(n uint64) []byte {
 	var full [8]byte
 	binary.BigEndian.PutUint64(full[:], n)
 	short := bytes.TrimLeft(full[:], "\x00")
-	return append([]byte{byte(len(short))}, short...)
+	return append([]byte{byte(len(short))}, short...) //nolint:gosec // it is at most 8
 }
 
 // Hash is the hash that private keys and values are known by; that of nothing

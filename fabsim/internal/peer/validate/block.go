@@ -35,18 +35,18 @@ func Block(ctx context.Context, config *channel.Config, on *ledger.Ledger, block
 	seen := map[string]bool{}
 	for i := range judged {
 		j := &judged[i]
-		if err := j.judge(ctx, config, on, policies, out, uint64(i)); err != nil { //nolint:gosec // an index
+		if err := j.judge(ctx, config, on, policies, out, uint64(i)); err != nil {
 			return nil, fmt.Errorf("validate transaction %d of block %d: %w", i, block.GetHeader().GetNumber(), err)
 		}
 		if j.code == pb.TxValidationCode_VALID && j.action != nil {
 			if id := j.tx.Channel.GetTxId(); seen[id] {
 				j.code = pb.TxValidationCode_DUPLICATE_TXID
-				delete(out.Spaces, uint64(i)) //nolint:gosec // an index
+				delete(out.Spaces, uint64(i))
 			} else {
 				seen[id] = true
 			}
 		}
-		flags[i] = byte(j.code)
+		flags[i] = byte(j.code) //nolint:gosec // codes are below 256
 	}
 	blocks.InitMetadata(block)
 	block.Metadata.Metadata[cb.BlockMetadataIndex_TRANSACTIONS_FILTER] = flags

@@ -238,31 +238,36 @@ func signedData(action *tx.Action) []*protoutil.SignedData {
 // least one policy has to be looked at.
 func (p *policies) spaceEndorsed(ctx context.Context, space *rwset.Space, contract []byte, by []*protoutil.SignedData) (bool, error) {
 	j := &spaceJudge{policies: p, space: space.Name, contract: contract, by: by, checked: map[string]bool{}}
-	for _, write := range space.KV.GetWrites() {
-		if ok, err := j.key(ctx, "", write.GetKey()); !ok || err != nil {
+	for _, at := range targets(space) {
+		if ok, err := j.key(ctx, at.coll, at.key); !ok || err != nil {
 			return false, err
 		}
 	}
+	return j.any || p.satisfied(contract, by), nil
+}
+
+type target struct{ coll, key string }
+
+// targets are the keys that are written, in the order in which they are judged.
+func targets(space *rwset.Space) []target {
+	var out []target
+	for _, write := range space.KV.GetWrites() {
+		out = append(out, target{"", write.GetKey()})
+	}
 	for _, write := range space.KV.GetMetadataWrites() {
-		if ok, err := j.key(ctx, "", write.GetKey()); !ok || err != nil {
-			return false, err
-		}
+		out = append(out, target{"", write.GetKey()})
 	}
 	for _, coll := range space.Collections {
 		for _, write := range coll.Hashed.GetHashedWrites() {
-			if ok, err := j.key(ctx, coll.Name, string(write.GetKeyHash())); !ok || err != nil {
-				return false, err
-			}
+			out = append(out, target{coll.Name, string(write.GetKeyHash())})
 		}
 	}
 	for _, coll := range space.Collections {
 		for _, write := range coll.Hashed.GetMetadataWrites() {
-			if ok, err := j.key(ctx, coll.Name, string(write.GetKeyHash())); !ok || err != nil {
-				return false, err
-			}
+			out = append(out, target{coll.Name, string(write.GetKeyHash())})
 		}
 	}
-	return j.any || p.satisfied(contract, by), nil
+	return out
 }
 
 type spaceJudge struct {
@@ -286,7 +291,7 @@ func (j *spaceJudge) key(ctx context.Context, coll, key string) (bool, error) {
 	if own := metadata[ledger.ValidationParameter]; len(own) > 0 {
 		envelope := &cb.SignaturePolicyEnvelope{}
 		if proto.Unmarshal(own, envelope) != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // nobody meets a policy that cannot be read
 		}
 		raw, err := ofSignature(envelope)
 		if err != nil {

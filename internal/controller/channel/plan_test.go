@@ -347,8 +347,12 @@ func TestWords(t *testing.T) {
 // TestJoinTurns keeps peers of different organizations from joining, and so from dialing each other, at the same moment.
 func TestJoinTurns(t *testing.T) {
 	nodes := []*node{
-		{name: "orderer0-ord", org: "ord", orderer: true}, {name: "peer0-a", org: "a"}, {name: "orderer0-b", org: "b", orderer: true},
-		{name: "peer0-b", org: "b"}, {name: "peer1-a", org: "a"}, {name: "peer0-c", org: "c"},
+		{name: "orderer0-ord", org: "ord", orderer: true},
+		{name: "peer0-a", org: "a"},
+		{name: "orderer0-b", org: "b", orderer: true},
+		{name: "peer0-b", org: "b"},
+		{name: "peer1-a", org: "a"},
+		{name: "peer0-c", org: "c"},
 	}
 	want := []time.Duration{0, 0, 0, joinTurn, 0, 2 * joinTurn}
 	turns := joinTurns(nodes)

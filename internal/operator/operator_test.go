@@ -250,12 +250,17 @@ func TestTenantsAndClientNamespaces(t *testing.T) {
 		return as(t, env, user).Create(t.Context(), newNetwork(change), client.DryRunAll)
 	}
 	own := func(s *v1alpha1.NetworkSpec) { s.Tenant = tenant }
+	system := func(s *v1alpha1.NetworkSpec) { s.ClientNamespaces = []string{"kube-system"} }
 	env.Eventually(t, "rights and policies are in force", func(context.Context) error {
 		if err := dry(alice, own); err != nil {
 			return err
 		}
 		if err := dry(bob, own); err == nil {
 			return errors.New("bob may use a tenant that he was not given")
+		}
+		// Each policy comes into force by itself.
+		if err := dry(bob, system); err == nil {
+			return errors.New("bob may name a system namespace")
 		}
 		return nil
 	})
@@ -267,7 +272,7 @@ func TestTenantsAndClientNamespaces(t *testing.T) {
 		"a tenant of others":       {bob, own, "spec.tenant: you may not use tenant " + tenant},
 		"another tenant":           {alice, func(s *v1alpha1.NetworkSpec) { s.Tenant = "other" }, "spec.tenant"},
 		"no tenant":                {bob, nil, ""},
-		"a system namespace":       {bob, func(s *v1alpha1.NetworkSpec) { s.ClientNamespaces = []string{"kube-system"} }, "spec.clientNamespaces"},
+		"a system namespace":       {bob, system, "spec.clientNamespaces"},
 		"a name with dots":         {bob, func(s *v1alpha1.NetworkSpec) { s.ClientNamespaces = []string{"a.b"} }, "spec.clientNamespaces"},
 		"a namespace of users":     {bob, func(s *v1alpha1.NetworkSpec) { s.ClientNamespaces = []string{"apps"} }, ""},
 		"an even number of orders": {bob, func(s *v1alpha1.NetworkSpec) { s.Organizations[0].Orderers.Count = ptr.To[int32](4) }, ""},
@@ -309,6 +314,9 @@ func TestFence(t *testing.T) {
 		}
 		if err := me.Create(ctx, binding(foreign, "heddle-operator-network"), client.DryRunAll); err == nil {
 			return errors.New("it may bind rights anywhere")
+		}
+		if err := me.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: foreign}}, client.DryRunAll); err == nil {
+			return errors.New("it may delete any namespace")
 		}
 		return nil
 	})

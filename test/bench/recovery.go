@@ -50,9 +50,9 @@ func recovery(ctx context.Context, b *bench) error {
 	for i := range b.rounds {
 		err := errors.Join(
 			lose(ctx, &peer.baseline, procs.clients[1], procs.losePeer),
-			lose(ctx, &peer.values, net.clients[1], func(ctx context.Context) error { return b.deletePod(ctx, net.name, "peer0-banka") }),
+			lose(ctx, &peer.values, net.clients[1], b.deletePod(net.name, "peer0-banka")),
 			lose(ctx, &leader.baseline, procs.clients[1], procs.loseLeader),
-			lose(ctx, &leader.values, net.clients[1], func(ctx context.Context) error { return b.killLeader(ctx, net.name) }),
+			lose(ctx, &leader.values, net.clients[1], b.killLeader(net.name)),
 			b.loseOperator(ctx, &operator, net.name),
 			procs.heal(ctx),
 		)
@@ -70,8 +70,12 @@ func recovery(ctx context.Context, b *bench) error {
 	return b.downPlatform(ctx, net)
 }
 
-// lose runs load through one client, causes a loss and notes the seconds until a transaction sent after it is committed.
-func lose(ctx context.Context, into *[]float64, through *load.Client, loss func(context.Context) error) error {
+// loss takes a node away and says when it did so; it returns when the node serves no more.
+type loss func(context.Context) (time.Time, error)
+
+// lose runs load through one client, causes a loss and notes the seconds from it until a transaction is committed that
+// was sent when the node served no more.
+func lose(ctx context.Context, into *[]float64, through *load.Client, cause loss) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	run, err := load.Start(ctx, []*load.Client{through}, load.Options{InFlight: 4 * pace, Rate: pace})
@@ -82,11 +86,11 @@ func lose(ctx context.Context, into *[]float64, through *load.Client, loss func(
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
-	at := time.Now()
-	if err := loss(ctx); err != nil {
+	at, err := cause(ctx)
+	if err != nil {
 		return err
 	}
-	ack, err := run.AckAfter(ctx, at)
+	ack, err := run.AckAfter(ctx, time.Now())
 	if err != nil {
 		return err
 	}
@@ -105,20 +109,30 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (b *bench) deletePod(ctx context.Context, network, node string) error {
-	pod, err := b.PodOf(ctx, network, node)
-	if err != nil {
-		return err
+// deletePod deletes a node's pod. A pod serves on while it ends, hence the wait for its process.
+func (b *bench) deletePod(network, node string) loss {
+	return func(ctx context.Context) (time.Time, error) {
+		pod, err := b.PodOf(ctx, network, node)
+		if err != nil {
+			return time.Time{}, err
+		}
+		at := time.Now()
+		if err := b.Delete(ctx, pod); err != nil {
+			return at, err
+		}
+		return at, b.WaitEnded(ctx, pod, pod.Spec.Containers[0].Name)
 	}
-	return b.Delete(ctx, pod)
 }
 
-func (b *bench) killLeader(ctx context.Context, network string) error {
-	leader, err := b.Leader(ctx, network, channelName)
-	if err != nil {
-		return err
+func (b *bench) killLeader(network string) loss {
+	return func(ctx context.Context) (time.Time, error) {
+		leader, err := b.Leader(ctx, network, channelName)
+		if err != nil {
+			return time.Time{}, err
+		}
+		at := time.Now()
+		return at, b.KillNode(ctx, network, leader)
 	}
-	return b.KillNode(ctx, network, leader)
 }
 
 // loseOperator kills the operator, deletes a Service at the same time and notes the seconds until it is made again.
@@ -149,21 +163,23 @@ func (b *bench) loseOperator(ctx context.Context, s *series, network string) err
 }
 
 // losePeer kills the first peer and starts it again at once.
-func (p *processes) losePeer(context.Context) error {
+func (p *processes) losePeer(context.Context) (time.Time, error) {
+	at := time.Now()
 	p.Peers[0].Kill()
-	return p.Peers[0].Start()
+	return at, p.Peers[0].Start()
 }
 
 // loseLeader kills the leader of the ordering service; heal starts it again.
-func (p *processes) loseLeader(ctx context.Context) error {
+func (p *processes) loseLeader(ctx context.Context) (time.Time, error) {
 	for _, o := range p.Orderers {
 		leads, err := leads(ctx, o)
 		if err == nil && leads {
+			at := time.Now()
 			o.Kill()
-			return nil
+			return at, nil
 		}
 	}
-	return errors.New("find the leader of the bare processes: none says that it leads")
+	return time.Time{}, errors.New("find the leader of the bare processes: none says that it leads")
 }
 
 // heal starts every orderer that was killed.

@@ -40,7 +40,7 @@ func leaderKilled(t *testing.T, s shape, limit time.Duration) {
 			if err := c.KillNode(ctx, s.Name, leader); err != nil {
 				t.Fatal(err)
 			}
-			ack, err := run.AckAfter(ctx, killed)
+			ack, err := run.AckAfter(ctx, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,12 +53,13 @@ func leaderKilled(t *testing.T, s shape, limit time.Duration) {
 		if err := c.KillNode(ctx, s.Name, leader); err != nil {
 			t.Fatal(err)
 		}
+		dead := time.Now()
 		// One transaction alone may have died with the leader, and its client would wait for it.
 		run, err := load.Start(ctx, peers, load.Options{InFlight: 32, Rate: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ack, err := run.AckAfter(ctx, killed)
+		ack, err := run.AckAfter(ctx, dead)
 		run.Stop()
 		if err != nil {
 			t.Fatal(err)

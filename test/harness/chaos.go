@@ -256,12 +256,7 @@ func (c *Cluster) Signal(pod *corev1.Pod, container string, sig syscall.Signal) 
 	if c.Lab == nil {
 		return fmt.Errorf("%w: signalling processes needs a lab", ErrUnavailable)
 	}
-	id := ""
-	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if s.Name == container {
-			_, id, _ = strings.Cut(s.ContainerID, "://")
-		}
-	}
+	id := containerID(pod, container)
 	if id == "" {
 		return fmt.Errorf("signal container %q of pod %q: it does not run", container, pod.Name)
 	}
@@ -278,4 +273,33 @@ func (c *Cluster) Signal(pod *corev1.Pod, container string, sig syscall.Signal) 
 		}
 	}
 	return nil
+}
+
+// WaitEnded waits until no process of a container is left. It needs a lab.
+func (c *Cluster) WaitEnded(ctx context.Context, pod *corev1.Pod, container string) error {
+	if c.Lab == nil {
+		return fmt.Errorf("%w: seeing processes needs a lab", ErrUnavailable)
+	}
+	id := containerID(pod, container)
+	if id == "" {
+		return nil
+	}
+	return Poll(ctx, func(context.Context) error {
+		pids, err := processesOf(id)
+		if err == nil && len(pids) > 0 {
+			err = fmt.Errorf("container %q of pod %q has %d processes left", container, pod.Name, len(pids))
+		}
+		return err
+	})
+}
+
+// containerID is the runtime's name of a container, empty where it has not been started.
+func containerID(pod *corev1.Pod, container string) string {
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if s.Name == container {
+			_, id, _ := strings.Cut(s.ContainerID, "://")
+			return id
+		}
+	}
+	return ""
 }

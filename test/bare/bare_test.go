@@ -21,6 +21,9 @@ func TestNetwork(t *testing.T) {
 		"bft-4":  {Consensus: channelconfig.BFT, Orderers: 4, Orgs: []string{"banka", "bankb"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if options.Consensus == channelconfig.BFT {
+				RequireReal(t)
+			}
 			options.Dir = t.TempDir()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()

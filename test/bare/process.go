@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -170,7 +171,12 @@ func Eventually(ctx context.Context, try func() error) error {
 	}
 }
 
-// freePorts finds ports that nobody listens on, all different.
+// Ports of nodes are drawn below those that the system gives to connections
+// (32768 and up on Linux) and to Services of Kubernetes (30000 and up): a node
+// that is started again, or one of another run, finds its own still free.
+const firstPort, lastPort = 10000, 29999
+
+// freePorts draws ports that nothing listens on.
 func freePorts(n int) ([]string, error) {
 	var out []string
 	var listeners []net.Listener
@@ -179,13 +185,17 @@ func freePorts(n int) ([]string, error) {
 			_ = l.Close()
 		}
 	}()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(out) < n; tries++ {
+		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort+1))
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		if err != nil && tries > 100*n {
+			return nil, fmt.Errorf("find %d free ports: %w", n, err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			continue
 		}
 		listeners = append(listeners, l)
-		out = append(out, l.Addr().String()[strings.LastIndexByte(l.Addr().String(), ':')+1:])
+		out = append(out, port)
 	}
 	return out, nil
 }

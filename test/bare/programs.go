@@ -2,6 +2,7 @@ package bare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,10 +87,36 @@ func (p Programs) Peer() string { return filepath.Join(p.Bin, "peer") }
 // Orderer is the orderer's program.
 func (p Programs) Orderer() string { return filepath.Join(p.Bin, "orderer") }
 
-// Require skips a test on machines without Fabric's programs.
+// Require finds real nodes or, where a machine has none, stand-ins; it skips a
+// test where there are neither.
 func Require(tb testing.TB) Programs {
 	tb.Helper()
-	return require(tb, "real", Find)
+	return require(tb, "Fabric's or stand-in", func() (Programs, error) {
+		p, err := Find()
+		if err == nil {
+			return p, nil
+		}
+		stand, standErr := FindSimulated()
+		if standErr != nil {
+			return Programs{}, errors.Join(err, standErr)
+		}
+		return stand, nil
+	})
+}
+
+// RequireReal skips a test on machines without Fabric's own programs: SmartBFT
+// channels, for one, are beyond stand-ins.
+func RequireReal(tb testing.TB) Programs {
+	tb.Helper()
+	p := require(tb, "real", Find)
+	simulated, err := p.Simulated(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if simulated {
+		tb.Skip("needs real nodes: those of FABRIC_BIN say that they are simulated")
+	}
+	return p
 }
 
 // RequireSimulated skips a test where no stand-in nodes have been built.

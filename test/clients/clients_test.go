@@ -27,7 +27,7 @@ const (
 
 // TestReal runs the clients against real nodes.
 func TestReal(t *testing.T) {
-	check(t, bare.Require(t))
+	check(t, bare.RequireReal(t))
 }
 
 // TestSimulated runs the clients against stand-in nodes.

@@ -48,7 +48,7 @@ const (
 
 // TestReal kills real nodes.
 func TestReal(t *testing.T) {
-	crash(t, bare.Require(t))
+	crash(t, bare.RequireReal(t))
 }
 
 // TestSimulated kills stand-in nodes.

@@ -64,13 +64,7 @@ func scenarios() []scenario {
 
 // TestReal runs all cases on real nodes.
 func TestReal(t *testing.T) {
-	programs := bare.Require(t)
-	simulated, err := programs.Simulated(t.Context())
-	ok(t, err)
-	if simulated {
-		t.Skip("the programs of FABRIC_BIN say that they are simulated")
-	}
-	runAll(t, programs, *update)
+	runAll(t, bare.RequireReal(t), *update)
 }
 
 // TestSimulated runs all cases on stand-in nodes.

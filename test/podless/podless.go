@@ -57,7 +57,7 @@ type Namespace struct {
 	admins map[string]*identity.Identity
 }
 
-// New makes a namespace, or skips the test where real nodes cannot run.
+// New makes a namespace, or skips the test where neither real nor stand-in nodes can run.
 func New(tb testing.TB, c client.Client, name string) *Namespace {
 	tb.Helper()
 	n := &Namespace{

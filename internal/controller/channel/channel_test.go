@@ -21,6 +21,7 @@ import (
 	"heddle.dev/heddle/internal/fabric/channelconfig"
 	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/operator"
+	"heddle.dev/heddle/test/bare"
 	"heddle.dev/heddle/test/podless"
 )
 
@@ -210,6 +211,7 @@ func TestRaft(t *testing.T) {
 }
 
 func TestBFT(t *testing.T) {
+	bare.RequireReal(t)
 	env := controllertest.New(t, operator.AddToScheme)
 	n := network(t, env, 4)
 	run(t, env, n)

@@ -26,6 +26,9 @@ import (
 func start(t *testing.T, options bare.Options) (context.Context, *bare.Network) {
 	t.Helper()
 	programs := bare.Require(t)
+	if options.Consensus == channelconfig.BFT {
+		programs = bare.RequireReal(t)
+	}
 	options.Dir = t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)

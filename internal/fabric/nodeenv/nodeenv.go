@@ -52,10 +52,12 @@ const (
 	reconnectCeil = "5s"
 	// forwardTimeout is above an election on lan timing.
 	forwardTimeout = "2s"
-	// defaultLog is Fabric's without a line for every call and every state of a
-	// connection: with them, at a hundred transactions a second, the container
-	// runtime, which carries what pods write, used a seventh of all processor time.
-	defaultLog = "info:grpc=warn:comm.grpc.server=warn:endorser=warn"
+	// defaultLog is Fabric's without a line for every call, every transaction and
+	// every state of a connection: carrying what pods write takes the container
+	// runtime much processor time. An orderer warns each time that a peer's gateway
+	// ends its stream, as it does after every transaction; why an orderer refuses
+	// one, the gateway tells the client.
+	defaultLog = "info:grpc=warn:comm.grpc.server=warn:endorser=warn:gateway=warn:orderer.common.broadcast=error"
 )
 
 func (l Log) vars() []Var {

@@ -55,17 +55,20 @@ metadata: {name: %[1]s}
 spec:
   deletionPolicy: Delete
   organizations:
-  - {name: ord, mspID: ordMSP, orderers: {count: 1}, ca: {mode: None}}
-  - {name: banka, mspID: bankaMSP, peers: {count: 1}, ca: {mode: None}}
-  - {name: bankb, mspID: bankbMSP, peers: {count: 1}, ca: {mode: None}}
+  - {name: ord, mspID: ordMSP, orderers: {count: 1, template: %[2]s}, ca: {mode: None}}
+  - {name: banka, mspID: bankaMSP, peers: {count: 1, template: %[2]s}, ca: {mode: None}}
+  - {name: bankb, mspID: bankbMSP, peers: {count: 1, template: %[2]s}, ca: {mode: None}}
   channels:
   - name: demo
 `
 
+// smallNode asks for less of a processor than a node does by itself, so that all networks fit onto a small machine.
+const smallNode = `{resources: {requests: {cpu: 5m, memory: 96Mi}, limits: {memory: 2Gi}}}`
+
 func (b *bench) smallNetwork(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if err := b.Apply(ctx, fmt.Sprintf(smallManifest, name)); err != nil {
+	if err := b.Apply(ctx, fmt.Sprintf(smallManifest, name, smallNode)); err != nil {
 		return err
 	}
 	return b.WaitReady(ctx, &v1alpha1.Network{ObjectMeta: metav1.ObjectMeta{Name: name}})

@@ -2,12 +2,14 @@ package harness
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -59,6 +61,7 @@ type Cluster struct {
 	root     string
 	progress func(string, ...any)
 	tunnels  tunnels
+	claimed  *os.File
 }
 
 // Open brings up a lab with all images (or connects to the given cluster), installs Heddle, and waits for the operator.
@@ -129,6 +132,9 @@ func (c *Cluster) openLab(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("bring up lab %q: %w", o.Name, err)
 	}
+	if err := c.claimLab(); err != nil {
+		return err
+	}
 	c.Site = c.Lab.Sites()[0]
 	c.Kubeconfig = c.Site.KubeconfigPath()
 	if err := c.Site.Load(ctx, archives...); err != nil {
@@ -138,6 +144,22 @@ func (c *Cluster) openLab(ctx context.Context, o Options) error {
 	if c.Simulated {
 		c.progress("the nodes are SIMULATED (fabsim)")
 	}
+	return nil
+}
+
+// claimLab keeps other runs out of the lab for as long as this process lives: the first to end would take it away.
+func (c *Cluster) claimLab() error {
+	sum := sha256.Sum256([]byte(c.Lab.Dir()))
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("heddle-lab-%x.lock", sum[:4]))
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("claim lab: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("lab %q is in use by another run (%w): wait until that has ended, or give this one a folder of its own with HEDDLE_LAB_DIR", c.Lab.Name(), err)
+	}
+	c.claimed = f
 	return nil
 }
 
@@ -192,7 +214,12 @@ func (c *Cluster) Close(ctx context.Context) error {
 	if c.Lab == nil {
 		return nil
 	}
-	return c.Lab.Down(ctx)
+	err := c.Lab.Down(ctx)
+	if c.claimed != nil {
+		_ = os.Remove(c.claimed.Name())
+		_ = c.claimed.Close()
+	}
+	return err
 }
 
 // moduleRoot is the folder with go.mod above the current one.

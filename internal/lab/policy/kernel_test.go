@@ -474,6 +474,9 @@ func (m *machine) testUnknown() {
 	w.pods[0].Status = corev1.PodStatus{Phase: corev1.PodPending}
 	m.apply(Compile(w.policies, w.pods, w.namespaces, shopNode()))
 	m.check([]try{{"db", "tcp", webAt, false}, {"web", "tcp", dbAt, false}, {"outside", "tcp", webAt, false}, {"web", "tcp", kubeletAt, false}, {"node", "tcp", webAt, true}, {"db", "tcp", tellerAt, true}})
+	if _, err := m.dial("db", "tcp", "", webAt, allowedWithin); !errors.Is(err, syscall.EHOSTUNREACH) {
+		m.t.Errorf("call an address without a pod: got %v, want an answer at once: %v", err, syscall.EHOSTUNREACH)
+	}
 	node := shopNode()
 	node.Leases = []Lease{{Addr: netip.MustParseAddr("10.1.1.10"), UID: w.pods[0].UID}}
 	m.apply(Compile(w.policies, w.pods, w.namespaces, node))

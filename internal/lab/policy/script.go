@@ -55,6 +55,9 @@ func (r Ruleset) Script() string {
 // address that is used again inherits nothing. What the node itself sends, kubelet's
 // probes above all, meets neither hook. Pods have no IPv6 addresses but link-local ones, which
 // no policy can name: between pods these are closed, else they would lead around every policy.
+//
+// Who calls an address without a pod is told so. A Service names a pod until its object is gone, which is after its
+// address: in silence a caller would try that one for many seconds, when the next try would find the new pod.
 func (r Ruleset) writeHooks(b *strings.Builder) {
 	replies := "\t\tct state related accept\n\t\tct state established ct direction reply accept\n"
 	fmt.Fprintf(b, "\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n")
@@ -62,7 +65,7 @@ func (r Ruleset) writeHooks(b *strings.Builder) {
 	b.WriteString("\t\tip saddr . ip daddr @self accept\n")
 	for _, p := range r.Closed {
 		fmt.Fprintf(b, "\t\tip saddr %s ip saddr != @known counter drop\n", p)
-		fmt.Fprintf(b, "\t\tip daddr %s ip daddr != @known counter drop\n", p)
+		fmt.Fprintf(b, "\t\tip daddr %s ip daddr != @known counter reject with icmp type host-unreachable\n", p)
 	}
 	b.WriteString("\t\tip saddr vmap @egress\n\t\tip daddr vmap @ingress\n\t}\n")
 

@@ -14,6 +14,7 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/fabric/block"
+	"heddle.dev/heddle/internal/kube"
 )
 
 // report writes what was seen into the status. What was not looked at in this round stays.
@@ -140,6 +141,12 @@ func (w *world) fingerprint() string {
 	}
 	if c := meta.FindStatusCondition(w.channel.Status.Conditions, v1alpha1.ConditionReady); c != nil {
 		b.WriteString(c.Reason + c.Message)
+	}
+	if kube.IsReady(w.channel) {
+		// Traffic is a reason to look at a channel that rests more often, not at one that is being made.
+		for _, n := range w.channel.Status.Nodes {
+			fmt.Fprintf(&b, " %d", ptr.Deref(n.Height, 0))
+		}
 	}
 	return b.String()
 }

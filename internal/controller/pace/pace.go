@@ -1,5 +1,5 @@
 // Package pace says when to look again at things that nobody announces, such as the height of a ledger: soon after
-// something moved, ever more rarely while nothing does, and at a steady slow beat at rest. It keeps one moment per
+// something moved, ever more rarely while nothing does, and at a slow beat at rest. It keeps one moment per
 // object in memory and loses nothing with it.
 package pace
 
@@ -16,8 +16,9 @@ import (
 const (
 	shortest = 150 * time.Millisecond
 	longest  = 10 * time.Second
-	// Rest is the beat of an object that is as it should be.
-	Rest = 25 * time.Second
+	// Rest is the beat of an object that is as it should be, Quiet the one of an object where nothing happens either.
+	Rest  = 25 * time.Second
+	Quiet = time.Minute
 )
 
 // Pace keeps the beat of one kind's objects.
@@ -56,7 +57,8 @@ func (p *Pace) Next(key types.NamespacedName, res ctrl.Result, err error, finger
 		return res, err
 	}
 	if b.ready {
-		return ctrl.Result{RequeueAfter: cmp.Or(p.Rest, Rest)}, nil
+		rest := cmp.Or(p.Rest, Rest)
+		return ctrl.Result{RequeueAfter: min(max(now.Sub(b.moved), rest), max(rest, Quiet))}, nil
 	}
 	return ctrl.Result{RequeueAfter: min(max(now.Sub(b.moved)/8, shortest), longest)}, nil
 }

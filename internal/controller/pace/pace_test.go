@@ -32,6 +32,9 @@ func TestNext(t *testing.T) {
 		{name: "moved again", at: time.Hour + time.Second, fingerprint: "b", want: shortest},
 		{name: "somebody knows better", at: 2 * time.Hour, fingerprint: "b", res: ctrl.Result{RequeueAfter: time.Minute}, want: time.Minute},
 		{name: "ready", at: 2 * time.Hour, fingerprint: "c", ready: true, want: Rest, resting: true},
+		{name: "ready for a while", at: 2*time.Hour + 40*time.Second, fingerprint: "c", ready: true, want: 40 * time.Second, resting: true},
+		{name: "quiet", at: 2*time.Hour + 10*time.Minute, fingerprint: "c", ready: true, want: Quiet, resting: true},
+		{name: "busy again", at: 2*time.Hour + 11*time.Minute, fingerprint: "d", ready: true, want: Rest, resting: true},
 		{name: "failed", at: 3 * time.Hour, fingerprint: "c", ready: true, err: cause},
 	} {
 		t.Run(step.name, func(t *testing.T) {

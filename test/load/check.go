@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 const (
@@ -21,7 +23,7 @@ func CheckKept(ctx context.Context, peers []*Client, acks []Ack) error {
 		group.SetLimit(checkers)
 		for _, a := range acks {
 			group.Go(func() error {
-				if _, err := p.Read(ctx, "Read", a.Key); err != nil {
+				if err := read(ctx, p, a.Key); err != nil {
 					return fmt.Errorf("acknowledged transaction %s (key %s, block %d, by %q): %w", a.TxID, a.Key, a.Block, a.Peer, err)
 				}
 				return nil
@@ -32,6 +34,23 @@ func CheckKept(ctx context.Context, peers []*Client, acks []Ack) error {
 		}
 	}
 	return nil
+}
+
+// read asks a peer for a key. One that does not answer in time is asked again: that says nothing about what it holds.
+func read(ctx context.Context, p *Client, key string) error {
+	tick := time.NewTicker(checkPause)
+	defer tick.Stop()
+	for {
+		_, err := p.Read(ctx, "Read", key)
+		if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Unavailable {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
 }
 
 // CheckLedgers waits until every peer has the same height and the same hash of the last block, and returns them. It

@@ -40,6 +40,8 @@ type Options struct {
 	BuilderEnv  []string
 	// Log settings of the nodes.
 	Log nodeenv.Log
+	// PeerEnv gives a peer further variables; optional.
+	PeerEnv func(peer string) []nodeenv.Var
 }
 
 // Network is a running network.

@@ -88,6 +88,9 @@ func (n *Network) newPeer(org *Org, name string) (*Peer, error) {
 		Bootstrap: n.bootstrap(org), ConfigPath: n.programs.Config, MSPPath: dir + "/msp", DataPath: dir + "/data",
 		TLS: tlsFiles(dir), Builders: n.builders(), Log: n.options.Log,
 	})
+	if n.options.PeerEnv != nil {
+		p.Env = append(p.Env, n.options.PeerEnv(name)...)
+	}
 	p.program, p.args = n.programs.Peer(), []string{"node", "start"}
 	p.env = nodeenv.Strings(p.Env)
 	return p, p.start()

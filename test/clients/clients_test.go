@@ -18,6 +18,7 @@ import (
 	"heddle.dev/heddle/internal/fabric/gateway"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/test/bare"
+	"heddle.dev/heddle/test/npm"
 )
 
 const (
@@ -37,11 +38,6 @@ func TestSimulated(t *testing.T) {
 
 func check(t *testing.T, programs bare.Programs) {
 	t.Helper()
-	for _, program := range []string{"node", "npm", "npx"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("needs %s: %v", program, err)
-		}
-	}
 	ctx := t.Context()
 	n, err := bare.Start(ctx, programs, bare.Options{
 		Dir: t.TempDir(), Consensus: channelconfig.Raft, Orderers: 1, Orgs: []string{"banka", "bankb"}, Channel: channel,
@@ -101,30 +97,6 @@ func enrol(t *testing.T, n *bare.Network) []member {
 	return out
 }
 
-// prepare copies a folder of scripts and fetches what they need, unless
-// somebody has done so with npm install in that folder.
-func prepare(ctx context.Context, t *testing.T, folder string) string {
-	t.Helper()
-	dir := t.TempDir()
-	scripts, err := filepath.Glob(filepath.Join(folder, "*.*"))
-	ok(t, err)
-	for _, script := range scripts {
-		text, err := os.ReadFile(script)
-		ok(t, err)
-		write(t, filepath.Join(dir, filepath.Base(script)), string(text))
-	}
-	modules, err := filepath.Abs(filepath.Join(folder, "node_modules"))
-	ok(t, err)
-	if _, err := os.Stat(modules); err == nil {
-		ok(t, os.Symlink(modules, filepath.Join(dir, "node_modules")))
-		return dir
-	}
-	if text, err := run(ctx, dir, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"); err != nil {
-		t.Skipf("needs packages of npm: %v\n%s", err, text)
-	}
-	return dir
-}
-
 func run(ctx context.Context, dir, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -136,7 +108,7 @@ func run(ctx context.Context, dir, program string, args ...string) (string, erro
 
 func node(ctx context.Context, t *testing.T, members []member) {
 	t.Helper()
-	dir := prepare(ctx, t, "node")
+	dir := npm.Prepare(t, "node")
 	raw, err := json.Marshal(map[string]any{"channel": channel, "contract": contract, "peers": members})
 	ok(t, err)
 	write(t, filepath.Join(dir, "network.json"), string(raw))
@@ -170,7 +142,7 @@ var rows = regexp.MustCompile(`\|\s*(create|read)\s*\|\s*(\d+)\s*\|\s*(\d+)\s*\|
 
 func caliper(ctx context.Context, t *testing.T, members []member) {
 	t.Helper()
-	dir := prepare(ctx, t, "caliper")
+	dir := npm.Prepare(t, "caliper")
 	first := members[0]
 	for name, text := range map[string]string{
 		"key.pem": first.Key, "cert.pem": first.Cert, "roots.pem": first.Roots,

@@ -181,14 +181,6 @@ func queries() []scenario {
 			r.ask(r.clientA, trade, "probe", "query", `{"selector":{"owner":"alice"}}`)
 			r.ask(r.clientA, trade, "probe", "pageQuery", `{"selector":{}}`, "2", "")
 		}},
-		{name: "rich-query", skip: func(*lab) string { return "needs CouchDB as state database: these peers use LevelDB" }, run: func(r *recorder) {
-			r.quietly(func() {
-				r.transact(r.clientA, "probe", "put", r.key("a"), `{"case":"rich-query","owner":"alice"}`)
-				r.transact(r.clientA, "probe", "put", r.key("b"), `{"case":"rich-query","owner":"bob"}`)
-			})
-			r.ask(r.clientA, trade, "probe", "query", `{"selector":{"case":"rich-query","owner":"alice"}}`)
-			r.ask(r.clientA, trade, "probe", "pageQuery", `{"selector":{"case":"rich-query"}}`, "1", "")
-		}},
 	}
 }
 

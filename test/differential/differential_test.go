@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
+	"heddle.dev/heddle/internal/fabric/nodeenv"
 	"heddle.dev/heddle/test/bare"
 )
 
@@ -64,32 +65,41 @@ func scenarios() []scenario {
 
 // TestReal runs all cases on real nodes.
 func TestReal(t *testing.T) {
-	runAll(t, bare.RequireReal(t), *update)
+	runAll(t, bare.RequireReal(t), setup{record: *update, scenarios: scenarios()})
 }
 
 // TestSimulated runs all cases on stand-in nodes.
 func TestSimulated(t *testing.T) {
-	runAll(t, bare.RequireSimulated(t), false)
+	runAll(t, bare.RequireSimulated(t), setup{scenarios: scenarios()})
 }
 
-func runAll(t *testing.T, programs bare.Programs, record bool) {
+// setup says what runs, and on which kind of network.
+type setup struct {
+	scenarios []scenario
+	// record takes what the nodes answer as what is right.
+	record bool
+	// peerEnv gives peers further variables; optional.
+	peerEnv func(peer string) []nodeenv.Var
+}
+
+func runAll(t *testing.T, programs bare.Programs, what setup) {
 	t.Helper()
 	began := time.Now()
 	contract := bare.BuildProgram(t, "test/differential/contract")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	l := openLab(ctx, t, programs, contract)
+	l := openLab(ctx, t, programs, contract, what.peerEnv)
 	var err error
 	l.simulated, err = programs.Simulated(ctx)
 	ok(t, err)
-	if l.simulated && record {
+	if l.simulated && what.record {
 		t.Fatal("only real nodes may be recorded")
 	}
 	var outcomes board
 	// First all that can go on at once, then one by one what cannot.
 	for _, together := range []bool{true, false} {
 		t.Run(map[bool]string{true: "cases", false: "alone"}[together], func(t *testing.T) {
-			for _, s := range scenarios() {
+			for _, s := range what.scenarios {
 				if s.alone == together {
 					continue
 				}
@@ -97,7 +107,7 @@ func runAll(t *testing.T, programs bare.Programs, record bool) {
 					if together {
 						t.Parallel()
 					}
-					outcomes.run(t, l, s, record)
+					outcomes.run(t, l, s, what.record)
 				})
 			}
 		})

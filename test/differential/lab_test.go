@@ -15,6 +15,7 @@ import (
 	"heddle.dev/heddle/internal/fabric/channelconfig"
 	"heddle.dev/heddle/internal/fabric/gateway"
 	"heddle.dev/heddle/internal/fabric/identity"
+	"heddle.dev/heddle/internal/fabric/nodeenv"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/test/bare"
 )
@@ -51,7 +52,7 @@ type lab struct {
 	sideBlock    *cb.Block
 }
 
-func openLab(ctx context.Context, t *testing.T, programs bare.Programs, contract string) *lab {
+func openLab(ctx context.Context, t *testing.T, programs bare.Programs, contract string, peerEnv func(string) []nodeenv.Var) *lab {
 	t.Helper()
 	l := &lab{}
 	began := time.Now()
@@ -59,7 +60,7 @@ func openLab(ctx context.Context, t *testing.T, programs bare.Programs, contract
 	n, err := bare.Start(ctx, programs, bare.Options{
 		Dir: t.TempDir(), Consensus: channelconfig.Raft, Orderers: 1, Orgs: []string{"banka", "bankb"}, Channel: trade,
 		Batch:  channelconfig.Batch{Timeout: 50 * time.Millisecond, MaxMessages: 20, AbsoluteMaxBytes: maxBytes, PreferredMaxBytes: maxBytes / 2},
-		Change: l.revoke,
+		Change: l.revoke, PeerEnv: peerEnv,
 	})
 	ok(t, err)
 	t.Cleanup(n.Close)

@@ -18,6 +18,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Peer{}, &PeerList{},
 		&Channel{}, &ChannelList{},
 		&Chaincode{}, &ChaincodeList{},
+		&ChaincodeBuild{}, &ChaincodeBuildList{},
 		&Identity{}, &IdentityList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)

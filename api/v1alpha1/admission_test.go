@@ -398,8 +398,18 @@ var badInput = map[string]struct {
 	},
 	"contract without an image": {
 		base: chaincode, bad: "spec: {image: null}",
-		want: []string{"spec.image", "Required"},
+		want: []string{"give either image or build"},
 		good: "spec: {image: example.org/asset@sha256:0000000000000000000000000000000000000000000000000000000000000000}",
+	},
+	"contract with an image and a build": {
+		base: chaincode, bad: "spec: {build: asset-1}",
+		want: []string{"give either image or build"},
+		good: "spec: {image: null, build: asset-1}",
+	},
+	"contract that peers launch, by tag": {
+		base: chaincode, bad: "spec: {runtime: Peer}",
+		want: []string{"image must be given by digest"},
+		good: "spec: {runtime: Peer, image: example.org/asset@sha256:0000000000000000000000000000000000000000000000000000000000000000}",
 	},
 	"contract name that Fabric refuses": {
 		base: chaincode, bad: "spec: {chaincodeName: asset.v1}",

@@ -6,15 +6,30 @@ import (
 )
 
 // ChaincodeRuntime says how a contract's container comes to run.
-// +kubebuilder:validation:Enum=Service
+// +kubebuilder:validation:Enum=Peer;Service
 type ChaincodeRuntime string
 
 const (
+	// RuntimePeer has each peer launch the contract as a pod of its own, at the first call.
+	RuntimePeer ChaincodeRuntime = "Peer"
 	// RuntimeService runs the contract as a Deployment behind a Service that the peers dial (chaincode as a service).
 	RuntimeService ChaincodeRuntime = "Service"
 )
 
+// ChaincodeInit says whether a contract has to be initialised.
+// +kubebuilder:validation:Enum=Required;NotRequired
+type ChaincodeInit string
+
+const (
+	// InitRequired: the first transaction has to be sent as the initialising one.
+	InitRequired ChaincodeInit = "Required"
+	// InitNotRequired: it need not.
+	InitNotRequired ChaincodeInit = "NotRequired"
+)
+
 // ChaincodeSpec describes one contract on one channel.
+// +kubebuilder:validation:XValidation:rule="has(self.image) != has(self.build)",message="give either image or build"
+// +kubebuilder:validation:XValidation:rule="!has(self.runtime) || self.runtime != 'Peer' || !has(self.image) || self.image.matches('@sha256:[0-9a-f]{64}$')",message="image must be given by digest (name@sha256:…) where peers launch it"
 type ChaincodeSpec struct {
 	// channel names the Channel object that the contract stands on. Immutable.
 	// +required
@@ -36,11 +51,17 @@ type ChaincodeSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_.+-]+$')",message="version may have letters, digits, '_', '.', '+' and '-'"
 	Version string `json:"version,omitempty"`
-	// image of the contract; it must run as a chaincode server: CHAINCODE_SERVER_ADDRESS and CHAINCODE_ID are set.
-	// +required
+	// image of the contract; by digest (name@sha256:…) where peers launch it. As a Service it must run as a chaincode
+	// server: CHAINCODE_SERVER_ADDRESS and CHAINCODE_ID are set.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Image string `json:"image,omitempty"`
+	// build names the ChaincodeBuild that makes the image, instead of image.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Build string `json:"build,omitempty"`
 	// imagePullPolicy of the contract's container; IfNotPresent unless given.
 	// +optional
 	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
@@ -51,11 +72,11 @@ type ChaincodeSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	ImagePullSecrets []PullSecret `json:"imagePullSecrets,omitempty"`
-	// runtime says how the contract's container comes to run; Service unless given.
+	// runtime says how the contract's container comes to run: Peer unless given where there is a build or the image is
+	// given by digest, else Service.
 	// +optional
-	// +kubebuilder:default=Service
 	Runtime ChaincodeRuntime `json:"runtime,omitempty"`
-	// replicas of the contract's Deployment; 1 unless given.
+	// replicas of the contract's Deployment, for the runtime Service; 1 unless given.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
@@ -67,6 +88,25 @@ type ChaincodeSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
 	EndorsementPolicy string `json:"endorsementPolicy,omitempty"`
+	// collections of private data, as JSON in the form of Fabric's collections files.
+	// +optional
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=65536
+	Collections string `json:"collections,omitempty"`
+	// init says whether the contract has to be initialised by a transaction before it is used; NotRequired unless given.
+	// +optional
+	Init ChaincodeInit `json:"init,omitempty"`
+	// runtimeClassName of the pods that peers launch, such as that of a sandbox.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	RuntimeClassName string `json:"runtimeClassName,omitempty"`
+	// idleSeconds without a call after which a pod that a peer launched goes; the next call brings it back. 0, the
+	// default, keeps it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=604800
+	IdleSeconds *int32 `json:"idleSeconds,omitempty"`
 	// resources of the contract's container. Requests of 20m CPU and 32Mi and a memory limit of 256Mi unless given.
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
@@ -99,6 +139,38 @@ type ChaincodeOrganization struct {
 	Installed string `json:"installed,omitempty"`
 }
 
+// ChaincodeLaunch is one launch of a contract by a peer.
+type ChaincodeLaunch struct {
+	// pod that ran the contract.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Pod string `json:"pod,omitempty"`
+	// peer that launched it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Peer string `json:"peer,omitempty"`
+	// packageID that it served.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	PackageID string `json:"packageID,omitempty"`
+	// image by digest.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Image string `json:"image,omitempty"`
+	// startedAt is when the pod was made.
+	// +required
+	StartedAt metav1.Time `json:"startedAt,omitempty,omitzero"`
+	// endedAt is when it was gone; not set while it runs.
+	// +optional
+	EndedAt *metav1.Time `json:"endedAt,omitempty"`
+	// reason why it ended, or what keeps it from running.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Reason string `json:"reason,omitempty"`
+}
+
 // ChaincodeStatus is what was seen of a contract.
 type ChaincodeStatus struct {
 	// conditions of the contract: Ready, Reconciling, Stalled.
@@ -123,6 +195,16 @@ type ChaincodeStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	CommittedVersion string `json:"committedVersion,omitempty"`
+	// image that runs, by digest where it is known.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Image string `json:"image,omitempty"`
+	// launches by peers, the newest first: the record of what ran.
+	// +optional
+	// +listType=map
+	// +listMapKey=pod
+	// +kubebuilder:validation:MaxItems=64
+	Launches []ChaincodeLaunch `json:"launches,omitempty"`
 	// organizations of the channel with their approvals.
 	// +optional
 	// +listType=map

@@ -56,6 +56,10 @@ const (
 	ReasonNeedsSignatures = "NeedsSignatures"
 	// ReasonImageUnavailable: a container image cannot be had.
 	ReasonImageUnavailable = "ImageUnavailable"
+	// ReasonBuildFailed: a contract's source did not become an image; the build's status has the compiler's words.
+	ReasonBuildFailed = "BuildFailed"
+	// ReasonLaunchFailed: a peer could not start a contract's pod.
+	ReasonLaunchFailed = "LaunchFailed"
 	// ReasonCertificateRenewed: a certificate was renewed.
 	ReasonCertificateRenewed = "CertificateRenewed"
 	// ReasonQuorumRisk: the number of consenters is allowed but tolerates fewer failures than one less would.

@@ -10,7 +10,7 @@ import (
 // under those it is installed as, which is what an installed copy looks at.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"heddle-builder": main, "detect": main, "build": main, "release": main,
+		"heddle-builder": main, "detect": main, "build": main, "release": main, "run": main,
 	})
 }
 

@@ -1,6 +1,6 @@
 // Package builder is the peer's external builder: the program that a peer asks
-// whether it knows a contract package (detect), to prepare it (build) and to hand
-// out what the peer needs of it (release).
+// whether it knows a contract package (detect), to prepare it (build), to hand out
+// what the peer needs of it (release) and to run it (run), as a pod.
 //
 // Each type of package is a [kind] in a file of its own. The peer is the only
 // caller; it passes folders that hold what somebody uploaded, so every path below
@@ -31,7 +31,7 @@ type kind interface {
 // kinds lists every type this builder serves. It is the only external builder of
 // a peer, so a type that is missing here is not served at all.
 func kinds() []kind {
-	return []kind{ccaas{}}
+	return []kind{ccaas{}, k8s{}}
 }
 
 type verb struct {
@@ -45,6 +45,7 @@ func verbs() []verb {
 		{"detect", []string{"SOURCE", "METADATA"}, detect},
 		{"build", []string{"SOURCE", "METADATA", "OUTPUT"}, build},
 		{"release", []string{"OUTPUT", "RELEASE"}, release},
+		{"run", []string{"OUTPUT", "METADATA"}, run},
 		{"install", []string{"DIR"}, install},
 	}
 }

@@ -127,7 +127,7 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "build detect release"; strings.Join(got, " ") != want {
+	if want := "build detect release run"; strings.Join(got, " ") != want {
 		t.Errorf("installed %v, want %s and nothing else", got, want)
 	}
 }

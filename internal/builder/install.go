@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 )
 
-// installed are the verbs the peer looks for in the bin folder of a builder. A
-// missing run tells it that there is nothing to launch.
+// installed are the verbs the peer looks for in the bin folder of a builder.
 func installed() []string {
-	return []string{"detect", "build", "release"}
+	return []string{"detect", "build", "release", "run"}
 }
 
 // install makes DIR a builder folder out of this very program. An init container

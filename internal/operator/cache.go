@@ -46,7 +46,6 @@ func CacheOptions(namespaces []string) cache.Options {
 			&corev1.ServiceAccount{}:        ours,
 			&networkingv1.NetworkPolicy{}:   ours,
 			&policyv1.PodDisruptionBudget{}: ours,
-			&rbacv1.Role{}:                  ours,
 			&rbacv1.RoleBinding{}:           ours,
 		},
 	}

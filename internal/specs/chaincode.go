@@ -1,6 +1,8 @@
 package specs
 
 import (
+	"strings"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -8,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/specs/launch"
 )
 
 // Chaincode is what the objects of a contract that runs as a service are made from.
@@ -18,12 +21,46 @@ type Chaincode struct {
 	Chaincode *v1alpha1.Chaincode
 	// PackageID that the contract serves.
 	PackageID string
+	// Image that runs.
+	Image string
+}
+
+// ChaincodeRuntime is how a contract runs: what its spec says, or what follows from it.
+func ChaincodeRuntime(c *v1alpha1.Chaincode) v1alpha1.ChaincodeRuntime {
+	switch {
+	case c.Spec.Runtime != "":
+		return c.Spec.Runtime
+	case c.Spec.Build != "" || strings.Contains(c.Spec.Image, "@sha256:"):
+		return v1alpha1.RuntimePeer
+	}
+	return v1alpha1.RuntimeService
+}
+
+// Settings are what peers are told of the contract that they launch.
+func (c Chaincode) Settings() launch.Settings {
+	spec := &c.Chaincode.Spec
+	out := launch.Settings{
+		Chaincode: c.Chaincode.Name, Channel: spec.Channel, Contract: spec.ChaincodeName, Resources: spec.Resources,
+		RuntimeClassName: spec.RuntimeClassName, ImagePullPolicy: spec.ImagePullPolicy, IdleSeconds: ptr.Deref(spec.IdleSeconds, 0),
+	}
+	for _, s := range spec.ImagePullSecrets {
+		out.ImagePullSecrets = append(out.ImagePullSecrets, s.Name)
+	}
+	return out
+}
+
+// ChaincodeSettings is where peers find the settings.
+func ChaincodeSettings(c Chaincode, text string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: launch.SettingsConfigMap(c.Chaincode.Name), Namespace: c.Place.Network, Labels: c.labels()},
+		Data:       map[string]string{launch.SettingsKey: text},
+	}
 }
 
 func (c Chaincode) workload() workload {
 	spec := &c.Chaincode.Spec
 	container := corev1.Container{
-		Name: "contract", Image: spec.Image, ImagePullPolicy: spec.ImagePullPolicy,
+		Name: "contract", Image: c.Image, ImagePullPolicy: spec.ImagePullPolicy,
 		Env: []corev1.EnvVar{
 			{Name: "CHAINCODE_SERVER_ADDRESS", Value: "0.0.0.0:9999"},
 			{Name: "CHAINCODE_ID", Value: c.PackageID},

@@ -20,6 +20,8 @@ const (
 	ClusterRoleNetwork = "heddle-operator-network"
 	// ClusterRoleClient is what the operator may do in a namespace of clients: keep the Secrets of Identities.
 	ClusterRoleClient = "heddle-operator-client"
+	// ClusterRolePeer is what a peer may do in its network's namespace: launch contracts.
+	ClusterRolePeer = "heddle-peer"
 	// RoleBindingOperator binds ClusterRoleNetwork in a network's namespace.
 	RoleBindingOperator = "heddle-operator"
 )
@@ -116,6 +118,10 @@ func Host(node, network string) string { return node + "." + network }
 func Address(node, network string, port int32) string {
 	return fmt.Sprintf("%s.%s:%d", node, network, port)
 }
+
+// PeerServiceAccountName names a peer's ServiceAccount and its RoleBinding. config/admission/peer-fence.yaml knows peers
+// by the prefix.
+func PeerServiceAccountName(peer string) string { return "heddle-peer-" + peer }
 
 // OrderersPDB is the disruption budget of the network's ordering service.
 const OrderersPDB = "orderers"

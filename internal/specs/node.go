@@ -6,6 +6,7 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/fabric/nodeenv"
+	"heddle.dev/heddle/internal/specs/launch"
 )
 
 // Where things are in the pods of nodes.
@@ -16,6 +17,7 @@ const (
 	volumePath  = "/var/hyperledger"
 	dataPath    = volumePath + "/production"
 	builderPath = "/etc/heddle/builders/heddle"
+	apiPath     = "/etc/heddle/api"
 )
 
 // NodeInputs is what a node's Deployment depends on besides the object itself.
@@ -158,22 +160,40 @@ func (n Node) peer(w *workload, in NodeInputs) {
 		containerPort("grpc", v1alpha1.PortPeer), containerPort("chaincode", v1alpha1.PortPeerChaincode),
 		containerPort("operations", v1alpha1.PortOperations),
 	}
-	c.VolumeMounts = append(c.VolumeMounts, mountReadOnly("builders", builderPath))
+	c.VolumeMounts = append(c.VolumeMounts, mountReadOnly("builders", builderPath), mountReadOnly("api", apiPath))
 	c.Env = environment(nodeenv.Peer(nodeenv.PeerConfig{
 		ID: n.Name, MSPID: in.MSPID, Address: n.Address(), Listen: listen(v1alpha1.PortPeer),
 		ChaincodeListen: listen(v1alpha1.PortPeerChaincode), OperationsListen: listen(v1alpha1.PortOperations),
 		ChaincodeAddress: Address(n.Name, n.Place.Network, v1alpha1.PortPeerChaincode),
 		ConfigPath:       configPath, MSPPath: mspPath, DataPath: dataPath, TLS: nodeTLS(),
-		Builders: []nodeenv.Builder{{Name: "heddle", Path: builderPath}},
+		Builders: []nodeenv.Builder{{Name: "heddle", Path: builderPath, Propagate: launch.Propagated()}},
 		Log:      nodeenv.Log{Spec: n.Settings.Logging},
 	}))
+	c.Env = append(c.Env, n.launching()...)
 	w.init = []corev1.Container{{
 		Name: "builder", Image: in.BuilderImage, ImagePullPolicy: n.Settings.ImagePullPolicy,
 		Args:         []string{"install", builderPath},
 		Resources:    resources(nil, "10m", "16Mi", "64Mi"),
 		VolumeMounts: []corev1.VolumeMount{mount("builders", builderPath)},
 	}}
-	w.volumes = append(w.volumes, scratch("builders", "", "64Mi"))
+	w.volumes = append(w.volumes, scratch("builders", "", "64Mi"), apiAccess("api"))
+	w.serviceAccount = PeerServiceAccountName(n.Name)
+}
+
+// launching is what heddle-builder has to know of the peer whose contracts it launches.
+func (n Node) launching() []corev1.EnvVar {
+	field := func(name, path string) corev1.EnvVar {
+		return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}}}
+	}
+	return []corev1.EnvVar{
+		{Name: launch.EnvAPI, Value: apiPath},
+		{Name: launch.EnvNode, Value: n.Name},
+		{Name: launch.EnvNetwork, Value: n.Place.Network},
+		{Name: launch.EnvNetworkID, Value: n.Place.NetworkID},
+		field(launch.EnvPodName, "metadata.name"),
+		field(launch.EnvPodUID, "metadata.uid"),
+		field(launch.EnvPodIP, "status.podIP"),
+	}
 }
 
 func nodeTLS() nodeenv.TLS {

@@ -29,6 +29,8 @@ type workload struct {
 	organization string
 	component    string
 	pullSecrets  []v1alpha1.PullSecret
+	// serviceAccount of the pod; the namespace's default one, without a token, unless given.
+	serviceAccount string
 	// material identifies what the pod reads from Secrets and ConfigMaps; another value replaces the pod.
 	material  string
 	init      []corev1.Container
@@ -67,6 +69,7 @@ func (w workload) pod() corev1.PodSpec {
 	spec := corev1.PodSpec{
 		EnableServiceLinks:            ptr.To(false),
 		AutomountServiceAccountToken:  ptr.To(false),
+		ServiceAccountName:            w.serviceAccount,
 		TerminationGracePeriodSeconds: ptr.To[int64](30),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To(userID), RunAsGroup: ptr.To(userID), FSGroup: ptr.To(userID),
@@ -200,6 +203,13 @@ func projected(name string, sources ...corev1.VolumeProjection) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 		Projected: &corev1.ProjectedVolumeSource{DefaultMode: ptr.To[int32](0o440), Sources: sources},
 	}}
+}
+
+// apiAccess is a token of the pod's ServiceAccount and what verifies the API server, for the containers that mount it.
+func apiAccess(name string) corev1.Volume {
+	return projected(name,
+		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: ptr.To[int64](3600)}},
+		fromConfigMap("kube-root-ca.crt", []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}))
 }
 
 // fromSecret projects pairs of key and path.

@@ -30,6 +30,9 @@ const (
 	portDNS   = 53
 )
 
+// portsAPIServer are those behind which API servers are found.
+func portsAPIServer() []int32 { return []int32{443, 6443, 8443} }
+
 // Policies shut a network's namespace and open what its nodes need: nothing else gets in or out.
 func Policies(n *v1alpha1.Network, operator Operator) []*networkingv1.NetworkPolicy {
 	p := policies{place: placeOfNetwork(n)}
@@ -67,7 +70,12 @@ func (p policies) dns() *networkingv1.NetworkPolicy {
 	udp := corev1.ProtocolUDP
 	ports = append(ports, networkingv1.NetworkPolicyPort{Protocol: &udp, Port: ports[0].Port})
 	to := append(namespaces(dnsNamespace), networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: linkLocal}})
-	return p.policy(PolicyDNS, nil, nil, []networkingv1.NetworkPolicyEgressRule{{To: to, Ports: ports}})
+	np := p.policy(PolicyDNS, nil, nil, []networkingv1.NetworkPolicyEgressRule{{To: to, Ports: ports}})
+	// A contract reaches its peer and nothing else, and is told the peer's address.
+	np.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{
+		Key: v1alpha1.LabelComponent, Operator: metav1.LabelSelectorOpNotIn, Values: []string{v1alpha1.ComponentChaincode},
+	}}
+	return np
 }
 
 func (p policies) orderers() *networkingv1.NetworkPolicy {
@@ -84,6 +92,8 @@ func (p policies) peers() *networkingv1.NetworkPolicy {
 			{To: component(v1alpha1.ComponentPeer), Ports: tcp(v1alpha1.PortPeer)},
 			{To: component(v1alpha1.ComponentOrderer), Ports: tcp(v1alpha1.PortOrderer)},
 			{To: component(v1alpha1.ComponentChaincode), Ports: tcp(v1alpha1.PortChaincode)},
+			// The API server, to launch contracts: it stands outside the pod network and is met by its ports alone.
+			{Ports: tcp(portsAPIServer()...)},
 		})
 }
 

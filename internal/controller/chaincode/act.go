@@ -138,7 +138,9 @@ func (r *Reconciler) commit(ctx context.Context, w *world) error {
 		r.opts.Recorder.Eventf(w.chaincode, nil, corev1.EventTypeNormal, v1alpha1.ReasonProgressing, "Commit",
 			"Committed version %s as sequence %d", d.Version, d.Sequence)
 	}
-	w.committed = &admin.Committed{Name: d.Name, Version: d.Version, Sequence: d.Sequence, Policy: d.Policy}
+	w.committed = &admin.Committed{
+		Name: d.Name, Version: d.Version, Sequence: d.Sequence, Policy: d.Policy, InitRequired: d.InitRequired, Collections: w.collectionsHash,
+	}
 	return nil
 }
 
@@ -220,14 +222,4 @@ func (w *world) approvedBefore(m *member) bool {
 	return s.ObservedGeneration == w.chaincode.Generation && slices.ContainsFunc(s.Organizations, func(o v1alpha1.ChaincodeOrganization) bool {
 		return o.MSPID == m.org.MSPID && o.Approval == v1alpha1.ApprovalApproved
 	})
-}
-
-// serves tells whether the contract's pods run the newest template.
-func (w *world) serves() error {
-	s := w.deployment
-	if s == nil || s.Status.ObservedGeneration < s.Generation || s.Status.AvailableReplicas == 0 || s.Status.UpdatedReplicas == 0 {
-		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for a pod of the contract; if it stays so, see: kubectl -n %s describe pods -l %s=%s",
-			w.network, v1alpha1.LabelChaincode, w.chaincode.Name)
-	}
-	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,7 +15,6 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/fabric/admin"
-	"heddle.dev/heddle/internal/fabric/ccpackage"
 	"heddle.dev/heddle/internal/fabric/policy"
 	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/specs"
@@ -25,25 +23,18 @@ import (
 // askTimeout bounds what one peer is asked; all are asked at once.
 const askTimeout = 3 * time.Second
 
-// dialTimeout is how long a peer tries to reach a contract before it gives up, which the next call mends: within one
-// launch it tries ever more rarely, and callers wait for it.
-const dialTimeout = "2s"
-
 // look reads what the cluster knows and checks the spec.
 func (r *Reconciler) look(ctx context.Context, w *world) error {
 	cc := w.chaincode
 	w.network = cc.Namespace
-	if err := check(cc); err != nil {
+	if err := w.check(); err != nil {
 		return err
 	}
 	var err error
-	w.pkg, err = ccpackage.CCAAS(cc.Spec.ChaincodeName, ccpackage.Connection{
-		Address: specs.Address(specs.ChaincodeName(cc.Name), w.network, v1alpha1.PortChaincode), DialTimeout: dialTimeout,
-	})
-	if err != nil {
-		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The contract cannot be packaged: %s", err)
+	if err = r.resolveImage(ctx, w); err != nil {
+		return err
 	}
-	if w.packageID, err = ccpackage.ID(w.pkg); err != nil {
+	if err = r.pack(ctx, w); err != nil {
 		return err
 	}
 	ch := &v1alpha1.Channel{}
@@ -65,13 +56,22 @@ func (r *Reconciler) look(ctx context.Context, w *world) error {
 }
 
 // check refuses what no peer would take.
-func check(cc *v1alpha1.Chaincode) error {
-	rule := cc.Spec.EndorsementPolicy
-	if rule == "" || rule[0] == '/' {
+func (w *world) check() error {
+	spec := &w.chaincode.Spec
+	if rule := spec.EndorsementPolicy; rule != "" && rule[0] != '/' {
+		if _, err := policy.Signature(rule); err != nil {
+			return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.endorsementPolicy: %s", err)
+		}
+	}
+	if spec.Collections == "" {
 		return nil
 	}
-	if _, err := policy.Signature(rule); err != nil {
-		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.endorsementPolicy: %s", err)
+	var err error
+	if w.collections, err = admin.ParseCollections(spec.Collections); err == nil {
+		w.collectionsHash, err = admin.Definition{Collections: w.collections}.CollectionsHash()
+	}
+	if err != nil {
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.collections: %s", err)
 	}
 	return nil
 }
@@ -115,26 +115,6 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 		if len(m.peers) > 0 {
 			w.members = append(w.members, m)
 		}
-	}
-	return nil
-}
-
-// serve runs the contract: it starts while packages are still being installed.
-func (r *Reconciler) serve(ctx context.Context, w *world) error {
-	in := specs.Chaincode{Place: specs.PlaceOf(w.network, w.channel.Labels), Chaincode: w.chaincode, PackageID: w.packageID}
-	if err := r.applier.Apply(ctx, w.chaincode, specs.ChaincodeService(in)); err != nil {
-		return err
-	}
-	if err := r.applier.Apply(ctx, w.chaincode, specs.ChaincodeDeployment(in)); err != nil {
-		return err
-	}
-	var d appsv1.Deployment
-	err := r.opts.Client.Get(ctx, types.NamespacedName{Namespace: w.network, Name: specs.ChaincodeName(w.chaincode.Name)}, &d)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("read Deployment: %w", err)
-	}
-	if err == nil {
-		w.deployment = &d
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package chaincode brings Chaincodes of the runtime Service about: it runs the contract as a Deployment behind a
-// Service, puts the package on every peer, approves the definition for every organisation of this site and commits it.
+// Package chaincode brings Chaincodes about: it runs the contract as a Deployment behind a Service, or tells peers how to
+// launch it, puts the package on every peer, approves the definition for every organisation of this site and commits it.
 // It looks at peers and ledger in each round and does what is missing, so it goes on from wherever it was stopped.
 // The sequence is never chosen by anybody: it follows from what the channel has committed.
 package chaincode
@@ -35,6 +35,9 @@ type Options struct {
 	Recorder events.EventRecorder
 	// Nodes reaches peers.
 	Nodes *access.Nodes
+	// Meta reads what a build left beside an image for the packages of it: the archive with that digest in the image's
+	// repository. nil where there are no builds.
+	Meta func(ctx context.Context, image, digest string) ([]byte, error)
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -45,6 +48,7 @@ type Reconciler struct {
 	rounds  *kube.Rounds
 	applier *kube.Applier
 	pace    pace.Pace
+	endings endings
 }
 
 // New makes the controller.
@@ -65,11 +69,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	w := &world{}
 	res, err := kube.Reconcile(ctx, r.rounds, req, &v1alpha1.Chaincode{}, kube.Flow[*v1alpha1.Chaincode]{
 		Steps: func(ctx context.Context, cc *v1alpha1.Chaincode) error {
-			w.chaincode = cc
-			return kube.Run(ctx, w, r.look, r.serve, r.ask, r.act)
+			w.chaincode, w.now = cc, r.opts.Now()
+			return kube.Run(ctx, w, r.look, r.serve, r.recall, r.ask, r.act)
 		},
 		Status: func(cc *v1alpha1.Chaincode) { w.report(cc) },
 	})
+	if w.chaincode != nil && err == nil {
+		r.endings.forget(req.Namespace, w.chaincode.Status.Launches)
+	}
 	if w.chaincode == nil {
 		r.pace.Forget(req.NamespacedName)
 		return res, err

@@ -15,7 +15,7 @@ import (
 func (w *world) report(cc *v1alpha1.Chaincode) {
 	s := &cc.Status
 	if w.packageID != "" {
-		s.PackageID = w.packageID
+		s.PackageID, s.Image = w.packageID, w.image
 	}
 	if w.committed != nil {
 		s.Sequence, s.CommittedVersion = ptr.To(w.committed.Sequence), w.committed.Version

@@ -27,6 +27,9 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&appsv1.Deployment{}).
 		Owns(&corev1.Service{}).
+		Owns(&corev1.ConfigMap{}).
+		Watches(&corev1.Pod{}, r.onPods()).
+		Watches(&v1alpha1.ChaincodeBuild{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: buildMoved})).
 		Watches(&v1alpha1.Channel{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: channelMoved})).
 		Watches(&v1alpha1.Peer{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: peerMoved})).
 		WithOptions(kube.ControllerOptions()).
@@ -50,6 +53,13 @@ func states(ch *v1alpha1.Channel) map[string]v1alpha1.ChannelNodeState {
 		out[n.Name] = n.State
 	}
 	return out
+}
+
+// buildMoved is true when a build came to its end.
+func buildMoved(e event.UpdateEvent) bool {
+	before, ok1 := e.ObjectOld.(*v1alpha1.ChaincodeBuild)
+	after, ok2 := e.ObjectNew.(*v1alpha1.ChaincodeBuild)
+	return !ok1 || !ok2 || (before.Status.FinishedAt == nil) != (after.Status.FinishedAt == nil)
 }
 
 // peerMoved is true when a peer came up or went down.

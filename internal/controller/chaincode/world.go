@@ -1,7 +1,10 @@
 package chaincode
 
 import (
+	"time"
+
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
@@ -16,10 +19,23 @@ type world struct {
 	network   string
 	channelID string
 
+	// image that runs, by digest where the peers launch it.
+	image string
+	// meta is the digest of what the package carries besides; empty where there is nothing.
+	meta      string
 	pkg       []byte
 	packageID string
+	// collections of the spec, and their hash.
+	collections     []admin.Collection
+	collectionsHash string
 	// deployment as it stands; nil before it was seen.
 	deployment *appsv1.Deployment
+
+	// launches are the pods in which peers run the contract.
+	launches []*corev1.Pod
+	// endings are the reasons of those that are gone, by name.
+	endings map[string]string
+	now     time.Time
 
 	members []*member
 	// committed is the newest definition that any member knows; nil if there is none.
@@ -69,14 +85,18 @@ func (w *world) definition() admin.Definition {
 	return admin.Definition{
 		Channel: w.channelID, Name: spec.ChaincodeName, Version: spec.Version,
 		Sequence: w.sequence(), PackageID: w.packageID, Policy: spell(spec.EndorsementPolicy),
+		Collections: w.collections, InitRequired: w.initRequired(),
 	}
 }
+
+func (w *world) initRequired() bool { return w.chaincode.Spec.Init == v1alpha1.InitRequired }
 
 // done tells whether the channel has committed what the spec asks for.
 func (w *world) done() bool {
 	spec := &w.chaincode.Spec
 	c := w.committed
-	return c != nil && c.Version == spec.Version && spell(c.Policy) == spell(spec.EndorsementPolicy) && !c.InitRequired
+	return c != nil && c.Version == spec.Version && spell(c.Policy) == spell(spec.EndorsementPolicy) &&
+		c.InitRequired == w.initRequired() && c.Collections == w.collectionsHash
 }
 
 // sequence of the wanted definition: the committed one's if it is what is wanted, else the next.
@@ -94,7 +114,16 @@ func (w *world) sequence() int64 {
 func (m *member) agrees(d admin.Definition) bool {
 	a := m.approved
 	return a != nil && a.Sequence == d.Sequence && a.Version == d.Version && a.PackageID == d.PackageID &&
-		spell(a.Policy) == d.Policy && !a.InitRequired
+		spell(a.Policy) == d.Policy && a.InitRequired == d.InitRequired && hashOf(a) == hashOf(&d)
+}
+
+// hashOf tells collections apart; those of the spec were checked when it was read.
+func hashOf(d *admin.Definition) string {
+	hash, err := d.CollectionsHash()
+	if err != nil {
+		return err.Error()
+	}
+	return hash
 }
 
 // joined is a peer of the organisation that takes part in the channel; nil if none answers.

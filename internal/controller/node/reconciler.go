@@ -15,6 +15,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -120,7 +121,7 @@ func (r *Reconciler) controller(mgr ctrl.Manager, kind client.Object, component 
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.ofOrganization(component))).
 		Watches(&v1alpha1.Organization{}, handler.EnqueueRequestsFromMapFunc(r.of(component)), appears)
 	if component == v1alpha1.ComponentPeer {
-		b = b.Owns(&networkingv1.NetworkPolicy{})
+		b = b.Owns(&networkingv1.NetworkPolicy{}).Owns(&corev1.ServiceAccount{}).Owns(&rbacv1.RoleBinding{})
 	} else {
 		b = b.Watches(&v1alpha1.Channel{}, handler.EnqueueRequestsFromMapFunc(r.leaving))
 	}

@@ -103,13 +103,20 @@ func (s *scope) ranBefore() string {
 	return s.volume.Annotations[specs.AnnotationRan]
 }
 
-// applyService makes the Service, and for a peer the policy that lets its own contracts in.
+// applyService makes the Service, and for a peer what it launches contracts with: the rights, and the policy that lets
+// its own contracts in.
 func (r *Reconciler) applyService(ctx context.Context, s *scope) error {
 	if err := r.apply.Apply(ctx, s.obj, s.node.Service()); err != nil {
 		return err
 	}
-	if p, ok := s.obj.(*v1alpha1.Peer); ok {
-		return r.apply.Apply(ctx, s.obj, specs.PeerPolicy(p))
+	p, ok := s.obj.(*v1alpha1.Peer)
+	if !ok {
+		return nil
+	}
+	for _, o := range []client.Object{specs.PeerServiceAccount(p), specs.PeerRoleBinding(p), specs.PeerPolicy(p)} {
+		if err := r.apply.Apply(ctx, s.obj, o); err != nil {
+			return err
+		}
 	}
 	return nil
 }

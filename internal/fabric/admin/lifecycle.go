@@ -47,6 +47,9 @@ type Definition struct {
 	Collections []Collection
 	// InitRequired is for contracts of the old kind.
 	InitRequired bool
+
+	// CollectionsSum is the hash of the collections that a peer told; Collections is empty then.
+	CollectionsSum string
 }
 
 // Collection of private data.
@@ -81,6 +84,8 @@ type Committed struct {
 	// Policy as in Definition; a rule made elsewhere may have no notation and
 	// then is empty.
 	Policy string
+	// Collections is the hash of the collections, as CollectionsHash gives it; empty where there are none.
+	Collections string
 	// Approvals by MSP id; only filled when asked for one contract.
 	Approvals map[string]bool
 }
@@ -211,7 +216,7 @@ func (p *Peer) Approved(ctx context.Context, channel, name string, sequence int6
 	return Definition{
 		Channel: channel, Name: name, Version: result.GetVersion(), Sequence: result.GetSequence(),
 		PackageID: result.GetSource().GetLocalPackage().GetPackageId(), InitRequired: result.GetInitRequired(),
-		Policy: readApplicationPolicy(result.GetValidationParameter()),
+		Policy: readApplicationPolicy(result.GetValidationParameter()), CollectionsSum: hashCollections(result.GetCollections()),
 	}, nil
 }
 
@@ -227,7 +232,8 @@ func (p *Peer) Committed(ctx context.Context, channel, name string) (Committed, 
 	}
 	return Committed{
 		Name: name, Version: result.GetVersion(), Sequence: result.GetSequence(), InitRequired: result.GetInitRequired(),
-		Policy: readApplicationPolicy(result.GetValidationParameter()), Approvals: result.GetApprovals(),
+		Policy: readApplicationPolicy(result.GetValidationParameter()), Collections: hashCollections(result.GetCollections()),
+		Approvals: result.GetApprovals(),
 	}, nil
 }
 
@@ -248,7 +254,7 @@ func (p *Peer) AllCommitted(ctx context.Context, channel string) ([]Committed, e
 func committed(d *lifecycle.QueryChaincodeDefinitionsResult_ChaincodeDefinition) Committed {
 	return Committed{
 		Name: d.GetName(), Version: d.GetVersion(), Sequence: d.GetSequence(), InitRequired: d.GetInitRequired(),
-		Policy: readApplicationPolicy(d.GetValidationParameter()),
+		Policy: readApplicationPolicy(d.GetValidationParameter()), Collections: hashCollections(d.GetCollections()),
 	}
 }
 

@@ -188,12 +188,14 @@ func TestPeerAndLifecycle(t *testing.T) {
 	definition.Channel, definition.Name, definition.Version, definition.Sequence, definition.PackageID = "trade", "asset", "1", 1, id
 	approved, err := peer.Approved(ctx, "trade", "asset", 1)
 	ok(t, err)
+	sum, err := definition.CollectionsHash()
+	ok(t, err)
 	approvedWant := definition
-	approvedWant.Collections = nil
+	approvedWant.Collections, approvedWant.CollectionsSum = nil, sum
 	if diff := cmp.Diff(approvedWant, approved); diff != "" {
 		t.Error(diff)
 	}
-	committedWant := admin.Committed{Name: "asset", Version: "1", Sequence: 1, Policy: definition.Policy}
+	committedWant := admin.Committed{Name: "asset", Version: "1", Sequence: 1, Policy: definition.Policy, Collections: sum}
 	all, err := peer.AllCommitted(ctx, "trade")
 	ok(t, err)
 	if diff := cmp.Diff([]admin.Committed{committedWant}, all); diff != "" {

@@ -96,6 +96,20 @@ func (p *Package) Meta() []File {
 	return out
 }
 
+// ReadMeta reads a META-INF folder from a tar archive, as a build leaves it, within the same bounds.
+func ReadMeta(raw []byte) ([]File, error) {
+	files, err := unpackTar(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("read META-INF: %w", err)
+	}
+	for _, file := range files {
+		if !strings.HasPrefix(file.Path, metaFolder) {
+			return nil, fmt.Errorf("read META-INF: file %q lies elsewhere", file.Path)
+		}
+	}
+	return files, nil
+}
+
 func (p *Package) decode(kind, name string, into any) error {
 	if p.Type != kind {
 		return fmt.Errorf("read package %q: its type is %q and not %q", p.Label, p.Type, kind)
@@ -117,7 +131,11 @@ func unpack(raw []byte) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader := tar.NewReader(zip)
+	return unpackTar(zip)
+}
+
+func unpackTar(from io.Reader) ([]File, error) {
+	reader := tar.NewReader(from)
 	var files []File
 	left := int64(maxUnpacked)
 	for {

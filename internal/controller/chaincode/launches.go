@@ -1,0 +1,197 @@
+package chaincode
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/specs/launch"
+)
+
+const (
+	maxLaunches = 64
+	maxReason   = 512
+	// reasonUnseen stands where nobody saw the end.
+	reasonUnseen = "Unknown: it ended while the operator was away"
+)
+
+// endings remembers why contracts' pods ended until that is written into a status: pods are deleted at once.
+type endings struct {
+	mu   sync.Mutex
+	seen map[types.NamespacedName]string
+}
+
+func (e *endings) note(pod *corev1.Pod, gone bool) {
+	reason := ending(pod)
+	if reason == "" && gone {
+		reason = "Deleted"
+	}
+	if reason == "" {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.seen == nil {
+		e.seen = map[types.NamespacedName]string{}
+	}
+	key := client.ObjectKeyFromObject(pod)
+	if before := e.seen[key]; before == "" || reason != "Deleted" {
+		e.seen[key] = reason
+	}
+}
+
+// of returns what was noted of a contract's pods.
+func (e *endings) of(namespace string, launches []v1alpha1.ChaincodeLaunch) map[string]string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string]string{}
+	for i := range launches {
+		if reason := e.seen[types.NamespacedName{Namespace: namespace, Name: launches[i].Pod}]; reason != "" {
+			out[launches[i].Pod] = reason
+		}
+	}
+	return out
+}
+
+func (e *endings) forget(namespace string, launches []v1alpha1.ChaincodeLaunch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range launches {
+		if launches[i].EndedAt != nil {
+			delete(e.seen, types.NamespacedName{Namespace: namespace, Name: launches[i].Pod})
+		}
+	}
+}
+
+// ending says why a contract's pod does not run; empty while it does or may.
+func ending(pod *corev1.Pod) string {
+	for i := range pod.Status.ContainerStatuses {
+		s := &pod.Status.ContainerStatuses[i].State
+		if t := s.Terminated; t != nil {
+			return clip(fmt.Sprintf("%s: exit code %d: %s", t.Reason, t.ExitCode, strings.TrimSpace(t.Message)))
+		}
+		if w := s.Waiting; w != nil && hopeless(w.Reason) {
+			return clip(w.Reason + ": " + w.Message)
+		}
+	}
+	if pod.Status.Phase == corev1.PodFailed {
+		return clip(pod.Status.Reason + ": " + pod.Status.Message)
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			return clip(c.Reason + ": " + c.Message)
+		}
+	}
+	return ""
+}
+
+// hopeless reasons keep a contract from starting.
+func hopeless(reason string) bool {
+	word, _, _ := strings.Cut(reason, ":")
+	return slices.Contains(launch.HopelessReasons(), word) || word == corev1.PodReasonUnschedulable
+}
+
+func remedy(reason string) string {
+	word, _, _ := strings.Cut(reason, ":")
+	switch {
+	case strings.Contains(word, "Image") || word == "RegistryUnavailable":
+		return "see that its machine can pull the image; the next call tries again"
+	case word == corev1.PodReasonUnschedulable:
+		return "add a machine, or lower spec.resources; the next call tries again"
+	}
+	return "see the events of the pod; the next call tries again"
+}
+
+func clip(s string) string {
+	r := []rune(strings.TrimRight(strings.ToValidUTF8(s, ""), ": "))
+	if len(r) <= maxReason {
+		return string(r)
+	}
+	return string(r[:maxReason-1]) + "…"
+}
+
+// recall puts launches and their ends into the status, from where the steps after it go on.
+func (r *Reconciler) recall(_ context.Context, w *world) error {
+	w.endings = r.endings.of(w.network, w.chaincode.Status.Launches)
+	w.record(&w.chaincode.Status)
+	return nil
+}
+
+// record brings the list of launches up to what was seen.
+func (w *world) record(s *v1alpha1.ChaincodeStatus) {
+	alive := map[string]bool{}
+	for _, pod := range w.launches {
+		alive[pod.Name] = pod.DeletionTimestamp.IsZero() && ending(pod) == ""
+		i := slices.IndexFunc(s.Launches, func(l v1alpha1.ChaincodeLaunch) bool { return l.Pod == pod.Name })
+		if i < 0 {
+			s.Launches = append(s.Launches, newLaunch(pod))
+			i = len(s.Launches) - 1
+		}
+		if reason := ending(pod); reason != "" {
+			s.Launches[i].Reason = reason
+		}
+	}
+	for i := range s.Launches {
+		l := &s.Launches[i]
+		if alive[l.Pod] || l.EndedAt != nil {
+			continue
+		}
+		l.EndedAt = ptr.To(metav1.NewTime(w.now))
+		if l.Reason == "" {
+			l.Reason = cmp.Or(w.endings[l.Pod], reasonUnseen)
+		}
+	}
+	slices.SortStableFunc(s.Launches, func(a, b v1alpha1.ChaincodeLaunch) int {
+		return cmp.Or(b.StartedAt.Compare(a.StartedAt.Time), cmp.Compare(a.Pod, b.Pod))
+	})
+	s.Launches = s.Launches[:min(len(s.Launches), maxLaunches)]
+}
+
+func newLaunch(pod *corev1.Pod) v1alpha1.ChaincodeLaunch {
+	l := v1alpha1.ChaincodeLaunch{
+		Pod: pod.Name, Peer: pod.Labels[v1alpha1.LabelNode], StartedAt: pod.CreationTimestamp,
+		PackageID: pod.Annotations[launch.AnnotationPackageID],
+	}
+	if len(pod.Spec.Containers) > 0 {
+		l.Image = pod.Spec.Containers[0].Image
+	}
+	return l
+}
+
+// onPods wakes the contract that a pod was launched for, and notes how the pod ended.
+func (r *Reconciler) onPods() handler.EventHandler {
+	wake := func(obj client.Object, gone bool, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		pod, ok := obj.(*corev1.Pod)
+		name := obj.GetLabels()[v1alpha1.LabelChaincode]
+		if !ok || name == "" || pod.Annotations[launch.AnnotationPackageID] == "" {
+			return
+		}
+		r.endings.note(pod, gone)
+		q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: pod.Namespace, Name: name}})
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			wake(e.Object, false, q)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			wake(e.ObjectNew, false, q)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			wake(e.Object, true, q)
+		},
+	}
+}

@@ -1,0 +1,23 @@
+package launch
+
+// Environment of heddle-builder's run, set on the peer's container and passed on by the peer.
+const (
+	// EnvAPI is the folder with token and ca.crt for the API server.
+	EnvAPI = "HEDDLE_API"
+	// EnvNode, EnvNetwork and EnvNetworkID say which peer this is.
+	EnvNode      = "HEDDLE_NODE"
+	EnvNetwork   = "HEDDLE_NETWORK"
+	EnvNetworkID = "HEDDLE_NETWORK_ID"
+	// EnvPodName, EnvPodUID and EnvPodIP are the peer's own pod.
+	EnvPodName = "HEDDLE_POD_NAME"
+	EnvPodUID  = "HEDDLE_POD_UID"
+	EnvPodIP   = "HEDDLE_POD_IP"
+)
+
+// Propagated are the variables that run needs and a peer withholds unless told.
+func Propagated() []string {
+	return []string{
+		"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT",
+		EnvAPI, EnvNode, EnvNetwork, EnvNetworkID, EnvPodName, EnvPodUID, EnvPodIP,
+	}
+}

@@ -175,7 +175,11 @@ func Pod(p Peer, c Contract, s Settings) *corev1.Pod {
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			HostAliases: hostAliases(p, c),
-			Containers:  []corev1.Container{container(c, s)},
+			// No name server may be reached. Asking this one fails at once, where silence would hold a start up for half a
+			// minute: gRPC looks for a record of its own beside the address.
+			DNSPolicy:  corev1.DNSNone,
+			DNSConfig:  &corev1.PodDNSConfig{Nameservers: []string{"127.0.0.1"}},
+			Containers: []corev1.Container{container(c, s)},
 			Volumes: []corev1.Volume{
 				{Name: "tls", VolumeSource: corev1.VolumeSource{
 					Secret: &corev1.SecretVolumeSource{SecretName: Name(p, c), DefaultMode: ptr.To[int32](0o440)},

@@ -34,7 +34,7 @@ type CompileOptions struct {
 // passed are the settings that tools have from the Job.
 func passed() []string {
 	return []string{
-		"GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOSUMCHECK", "GONOPROXY", "GOPRIVATE", "GOINSECURE", "GOMAXPROCS", "GOMEMLIMIT",
+		"GOROOT", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOSUMCHECK", "GONOPROXY", "GOPRIVATE", "GOINSECURE", "GOMAXPROCS", "GOMEMLIMIT",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 		"npm_config_registry", "npm_config_replace_registry_host", "npm_config_cafile", "npm_config_strict_ssl", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "JAVA_HOME",
 	}

@@ -41,14 +41,14 @@ const (
 )
 
 func npm(args ...string) []string {
-	return append([]string{"npm"}, append(args, "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")...)
+	return append([]string{"npm"}, append(args, "--ignore-scripts", "--no-audit", "--no-fund")...)
 }
 
 const withoutLock = "there is no package-lock.json: versions are chosen now, and the next build may choose others. Commit one to make builds reproducible"
 
 func npmEnv() []string {
 	return []string{
-		"npm_config_cache={cache}/npm", "npm_config_logs_max=0", "npm_config_color=false", "npm_config_progress=false", "npm_config_loglevel=notice",
+		"npm_config_cache={cache}/npm", "npm_config_logs_max=0", "npm_config_color=false", "npm_config_progress=false", "npm_config_loglevel=notice", "npm_config_update_notifier=false",
 		"npm_config_fetch_retry_mintimeout=1000", "npm_config_fetch_retry_maxtimeout=5000",
 	}
 }
@@ -130,6 +130,7 @@ func hints() []hint {
 		{"code EUSAGE", `npm cannot use package-lock.json: run "npm install" and upload the source again`},
 		{"code E404", unreachable}, {"code ENOTFOUND", unreachable}, {"code ECONNREFUSED", unreachable}, {"code ETARGET", unreachable},
 		{"code ETIMEDOUT", unreachable}, {"code EAI_AGAIN", unreachable}, {"code E403", unreachable}, {"code ENOTCACHED", unreachable},
+		{"SELF_SIGNED_CERT", unreachable}, {"UNABLE_TO_", unreachable}, {"x509:", unreachable},
 		{"code EINTEGRITY", "A package is not what package-lock.json says: somebody changed it, or package-lock.json is wrong"},
 	}
 }

@@ -49,7 +49,7 @@ func BuildGoSpec(program, goroot string) (Spec, error) {
 	}
 	spec, err := buildSpec(program)
 	spec.Below = []v1.Layer{layer}
-	spec.Env = []string{"PATH=/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin"}
+	spec.Env = []string{"PATH=" + goFolder + "/bin:/usr/local/bin:/usr/bin:/bin", "GOROOT=" + goFolder}
 	return spec, err
 }
 
@@ -152,6 +152,8 @@ func BuildNodeSpec(program string, tools NodeTools) (Spec, error) {
 	}
 	spec, err := buildSpec(program)
 	spec.Below = []v1.Layer{layer, base}
+	// Node has certificates of its own; npm is to trust what the other image does.
+	spec.Env = []string{"NODE_EXTRA_CA_CERTS=" + trustFile}
 	return spec, err
 }
 

@@ -154,7 +154,7 @@ func (c *compilation) checkMarker(source *os.Root) error {
 func findFolders(root *os.Root, names []string, limit int) []string {
 	var found []string
 	seen := 0
-	_ = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error { //nolint:errcheck // what cannot be listed is not suggested
+	_ = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || len(found) >= limit {
 			return fs.SkipAll
 		}

@@ -33,7 +33,7 @@ type FetchOptions struct {
 const sourceLimit = 100 << 20
 
 // errNotYet says that asking again may help.
-var errNotYet = errors.New("not there yet") //nolint:gochecknoglobals // a sentinel
+var errNotYet = errors.New("not there yet")
 
 // Fetch waits until the source is in the registry, checks that it is the one, and unpacks it.
 func Fetch(ctx context.Context, o FetchOptions) error {
@@ -53,7 +53,7 @@ func Fetch(ctx context.Context, o FetchOptions) error {
 	if err != nil {
 		return fmt.Errorf("make temporary file: %w", err)
 	}
-	defer func() { _ = errors.Join(file.Close(), os.Remove(file.Name())) }() //nolint:errcheck // the pod ends with it
+	defer func() { _ = errors.Join(file.Close(), os.Remove(file.Name())) }()
 	address := "https://" + host + "/v2/" + o.Repository + "/blobs/" + o.Digest
 	if err := o.poll(ctx, &http.Client{Transport: transport}, address, file); err != nil {
 		return fmt.Errorf("fetch source: %w", err)
@@ -109,7 +109,7 @@ func (o FetchOptions) download(ctx context.Context, client *http.Client, address
 	if err != nil {
 		return err
 	}
-	response, err := client.Do(request) //nolint:gosec // the address is the Job's
+	response, err := client.Do(request)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

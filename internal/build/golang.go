@@ -70,7 +70,7 @@ func (c *compilation) goPackage(folder string) (*build.Package, error) {
 // mainFolders lists a few folders that hold a package main.
 func (c *compilation) mainFolders() []string {
 	var found []string
-	_ = fs.WalkDir(c.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error { //nolint:errcheck // what cannot be listed is not suggested
+	_ = fs.WalkDir(c.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || len(found) >= 5 {
 			return fs.SkipAll
 		}

@@ -2,7 +2,6 @@ package build
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -167,12 +166,4 @@ func collectJava(c *compilation) error {
 		return nil
 	}
 	return faulty("The build left no %s in target or build/libs: make it one archive with all dependencies", jar)
-}
-
-// ignoreMissing leaves out the error of what is not there.
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -56,7 +56,7 @@ const (
 )
 
 // errNoImage says that the build made no image; why is in its result.
-var errNoImage = errors.New("the build made no image") //nolint:gochecknoglobals // a sentinel
+var errNoImage = errors.New("the build made no image")
 
 // Push makes the image of what compile left, pushes it with what stands beside it, and writes the build's result.
 func Push(ctx context.Context, o PushOptions) error {

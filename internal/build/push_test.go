@@ -282,14 +282,23 @@ func TestPushFailure(t *testing.T) {
 func TestPushHostile(t *testing.T) {
 	program := `{"entrypoint": ["/x"]}`
 	cases := map[string]func(t *testing.T, out string){
-		"no result":       func(t *testing.T, out string) { remove(t, out, "result.json") },
-		"broken result":   func(t *testing.T, out string) { write(t, out, map[string]string{"result.json": "{"}) },
-		"empty result":    func(t *testing.T, out string) { write(t, out, map[string]string{"result.json": "{}"}) },
-		"large result":    func(t *testing.T, out string) { write(t, out, map[string]string{"result.json": strings.Repeat(" ", resultLimit+1)}) },
-		"result is link":  func(t *testing.T, out string) { remove(t, out, "result.json"); link(t, out, "/etc/passwd", "result.json") },
-		"log is link":     func(t *testing.T, out string) { remove(t, out, "build.log"); link(t, out, "/etc/passwd", "build.log") },
-		"unknown base":    func(t *testing.T, out string) { write(t, out, map[string]string{"result.json": `{"entrypoint": ["/x"], "base": "../x"}`}) },
-		"base not there":  func(t *testing.T, out string) { write(t, out, map[string]string{"result.json": `{"entrypoint": ["/x"], "base": "java"}`}) },
+		"no result":     func(t *testing.T, out string) { remove(t, out, "result.json") },
+		"broken result": func(t *testing.T, out string) { write(t, out, map[string]string{"result.json": "{"}) },
+		"empty result":  func(t *testing.T, out string) { write(t, out, map[string]string{"result.json": "{}"}) },
+		"large result": func(t *testing.T, out string) {
+			write(t, out, map[string]string{"result.json": strings.Repeat(" ", resultLimit+1)})
+		},
+		"result is link": func(t *testing.T, out string) {
+			remove(t, out, "result.json")
+			link(t, out, "/etc/passwd", "result.json")
+		},
+		"log is link": func(t *testing.T, out string) { remove(t, out, "build.log"); link(t, out, "/etc/passwd", "build.log") },
+		"unknown base": func(t *testing.T, out string) {
+			write(t, out, map[string]string{"result.json": `{"entrypoint": ["/x"], "base": "../x"}`})
+		},
+		"base not there": func(t *testing.T, out string) {
+			write(t, out, map[string]string{"result.json": `{"entrypoint": ["/x"], "base": "java"}`})
+		},
 		"no layers":       func(t *testing.T, out string) { remove(t, out, "layers") },
 		"empty layer":     func(t *testing.T, out string) { remove(t, out, "layers/0/x") },
 		"link out":        func(t *testing.T, out string) { link(t, out, "../../../etc/passwd", "layers/0/y") },
@@ -330,18 +339,21 @@ func link(t *testing.T, folder, target, name string) {
 // TestPushRefused has a registry that does not take the image, or that cannot be trusted.
 func TestPushRefused(t *testing.T) {
 	cases := map[string]func(t *testing.T, h *hub){
-		"wrong key":    func(t *testing.T, h *hub) { write(t, h.KeyDir, map[string]string{"password": "guess"}) },
-		"no key":       func(t *testing.T, h *hub) { remove(t, h.KeyDir, "password") },
-		"no user":      func(t *testing.T, h *hub) { remove(t, h.KeyDir, "username") },
-		"no CA":        func(t *testing.T, h *hub) { remove(t, h.CA, "") },
-		"CA is none":   func(t *testing.T, h *hub) { write(t, filepath.Dir(h.CA), map[string]string{"ca.crt": "x"}) },
-		"plain HTTP":   func(_ *testing.T, h *hub) { h.URL = "http://" + h.host },
-		"no host":      func(_ *testing.T, h *hub) { h.URL = "https://" },
-		"no URL":       func(_ *testing.T, h *hub) { h.URL = "https://%" },
-		"short name":   func(_ *testing.T, h *hub) { h.Image = "asset" },
-		"broken name":  func(_ *testing.T, h *hub) { h.Image = "x/Y" },
-		"no out":       func(_ *testing.T, h *hub) { h.Out += "/none" },
-		"no base":      func(t *testing.T, h *hub) { write(t, h.Out, map[string]string{"result.json": `{"entrypoint": ["/x"], "base": "node"}`}); h.Share = "/none" },
+		"wrong key":   func(t *testing.T, h *hub) { write(t, h.KeyDir, map[string]string{"password": "guess"}) },
+		"no key":      func(t *testing.T, h *hub) { remove(t, h.KeyDir, "password") },
+		"no user":     func(t *testing.T, h *hub) { remove(t, h.KeyDir, "username") },
+		"no CA":       func(t *testing.T, h *hub) { remove(t, h.CA, "") },
+		"CA is none":  func(t *testing.T, h *hub) { write(t, filepath.Dir(h.CA), map[string]string{"ca.crt": "x"}) },
+		"plain HTTP":  func(_ *testing.T, h *hub) { h.URL = "http://" + h.host },
+		"no host":     func(_ *testing.T, h *hub) { h.URL = "https://" },
+		"no URL":      func(_ *testing.T, h *hub) { h.URL = "https://%" },
+		"short name":  func(_ *testing.T, h *hub) { h.Image = "asset" },
+		"broken name": func(_ *testing.T, h *hub) { h.Image = "x/Y" },
+		"no out":      func(_ *testing.T, h *hub) { h.Out += "/none" },
+		"no base": func(t *testing.T, h *hub) {
+			write(t, h.Out, map[string]string{"result.json": `{"entrypoint": ["/x"], "base": "node"}`})
+			h.Share = "/none"
+		},
 		"nobody there": func(_ *testing.T, h *hub) { h.URL = "https://127.0.0.1:1" },
 	}
 	for name, spoil := range cases {

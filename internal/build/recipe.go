@@ -48,8 +48,8 @@ const withoutLock = "there is no package-lock.json: versions are chosen now, and
 
 func npmEnv() []string {
 	return []string{
-		"npm_config_cache={cache}/npm", "npm_config_logs_max=0", "npm_config_color=false", "npm_config_progress=false", "npm_config_loglevel=notice", "npm_config_update_notifier=false",
-		"npm_config_fetch_retry_mintimeout=1000", "npm_config_fetch_retry_maxtimeout=5000",
+		"npm_config_cache={cache}/npm", "npm_config_logs_max=0", "npm_config_color=false", "npm_config_progress=false", "npm_config_loglevel=notice",
+		"npm_config_update_notifier=false", "npm_config_fetch_retry_mintimeout=1000", "npm_config_fetch_retry_maxtimeout=5000",
 	}
 }
 
@@ -124,13 +124,26 @@ func hints() []hint {
 		{"GOTOOLCHAIN=local", "go.mod asks for a newer Go than the platform's: lower its go line, or have the platform's build image brought up to date"},
 		{"function main is undeclared", "Package main has no function main"},
 		{"checksum mismatch", "A module is not what go.sum says: somebody changed it, or go.sum is wrong"},
-		{"module lookup disabled", unreachable}, {"cannot find module", unreachable}, {"dial tcp", unreachable}, {"reading https://", unreachable},
-		{"reading http://", unreachable}, {"reading file://", unreachable}, {"unrecognized import path", unreachable},
+		{"module lookup disabled", unreachable},
+		{"cannot find module", unreachable},
+		{"dial tcp", unreachable},
+		{"reading https://", unreachable},
+		{"reading http://", unreachable},
+		{"reading file://", unreachable},
+		{"unrecognized import path", unreachable},
 		{"can only install packages when your package.json and package-lock.json", `package-lock.json does not fit package.json: run "npm install" and upload the source again`},
 		{"code EUSAGE", `npm cannot use package-lock.json: run "npm install" and upload the source again`},
-		{"code E404", unreachable}, {"code ENOTFOUND", unreachable}, {"code ECONNREFUSED", unreachable}, {"code ETARGET", unreachable},
-		{"code ETIMEDOUT", unreachable}, {"code EAI_AGAIN", unreachable}, {"code E403", unreachable}, {"code ENOTCACHED", unreachable},
-		{"SELF_SIGNED_CERT", unreachable}, {"UNABLE_TO_", unreachable}, {"x509:", unreachable},
+		{"code E404", unreachable},
+		{"code E403", unreachable},
+		{"code ENOTFOUND", unreachable},
+		{"code ECONNREFUSED", unreachable},
+		{"code ETARGET", unreachable},
+		{"code ETIMEDOUT", unreachable},
+		{"code EAI_AGAIN", unreachable},
+		{"code ENOTCACHED", unreachable},
+		{"SELF_SIGNED_CERT", unreachable},
+		{"UNABLE_TO_", unreachable},
+		{"x509:", unreachable},
 		{"code EINTEGRITY", "A package is not what package-lock.json says: somebody changed it, or package-lock.json is wrong"},
 	}
 }

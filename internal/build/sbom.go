@@ -45,7 +45,7 @@ func components(out *os.Root, c *Compiled) ([]component, error) {
 	defer file.Close()
 	info, err := buildinfo.Read(file)
 	if err != nil {
-		return nil, nil //nolint:nilerr // a program in another language lists nothing
+		return nil, nil // a program in another language lists nothing
 	}
 	found := []component{{name: "stdlib", version: strings.TrimPrefix(info.GoVersion, "go"), purl: "pkg:golang/stdlib@" + strings.TrimPrefix(info.GoVersion, "go")}}
 	for _, module := range info.Deps {

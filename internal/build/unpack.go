@@ -35,7 +35,7 @@ func unpack(ctx context.Context, r io.Reader, root *os.Root) error {
 		if err := root.MkdirAll(path.Dir(h.Name), 0o755); err != nil {
 			return err
 		}
-		file, err := root.OpenFile(h.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644|os.FileMode(h.Mode&0o111)) //nolint:gosec // three bits
+		file, err := root.OpenFile(h.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644|os.FileMode(h.Mode&0o111))
 		if err != nil {
 			return err
 		}

@@ -18,11 +18,12 @@ import (
 )
 
 //go:embed launch.cjs
-var launch []byte //nolint:gochecknoglobals // embedded
+var launch []byte
 
 // Places in the images of builds, and in those of contracts for Node.
 const (
 	shareFolder = "/usr/local/share/heddle"
+	launchPlace = shareFolder + "/launch.cjs"
 	goFolder    = "/usr/local/go"
 	nodeProgram = "/usr/bin/node"
 	npmFolder   = "/usr/lib/node_modules/npm"
@@ -163,7 +164,7 @@ func nodeFiles(node string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(files, File{Path: shareFolder + "/launch.cjs", Content: launch}), nil
+	return append(files, File{Path: launchPlace, Content: launch}), nil
 }
 
 // nodeBase is the tar of a layer with those files, and its digest beside it.

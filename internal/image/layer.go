@@ -206,6 +206,6 @@ func (l *layer) Uncompressed() (io.ReadCloser, error) {
 		return io.NopCloser(&out), err
 	}
 	reader, writer := io.Pipe()
-	go func() { writer.CloseWithError(l.write(writer)) }() //nolint:errcheck,gosec // it always returns nil
+	go func() { writer.CloseWithError(l.write(writer)) }()
 	return reader, nil
 }

@@ -182,3 +182,30 @@ func TestRefusesAReleaseWithoutConfig(t *testing.T) {
 		t.Errorf("got %v, want an error that names core.yaml", err)
 	}
 }
+
+// TestImagesOnDemand are made by a run of their own. Each kind of run leaves the other's images in the list.
+func TestImagesOnDemand(t *testing.T) {
+	if _, err := os.Stat("/etc/ssl/certs/ca-certificates.crt"); err != nil {
+		t.Skipf("there are no certificates of authorities on this machine: %v", err)
+	}
+	o := newOptions(t, append(everyProgram(), "bin/heddle-build", "goroot/bin/go")...)
+	o.goroot = filepath.Join(filepath.Dir(o.out), "goroot")
+	t.Setenv("PATH", "/none") // no Node.js
+	for _, onDemand := range []bool{true, false, true, false} {
+		o.onDemand = onDemand
+		if err := o.run(t.Context(), new(bytes.Buffer)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index, err := image.ReadIndex(o.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := index.OnDemand()
+	if len(index.Standard().Images) != 7 || len(index.Standard().Missing) != 0 || len(later.Images) != 1 || later.Images[0].Ref != "heddle.dev/heddle-build-go:test" {
+		t.Errorf("the list is %+v", index)
+	}
+	if len(later.Missing) != 1 || !strings.Contains(later.Missing[0].Reason, "install Node.js") {
+		t.Errorf("missing are %+v", later.Missing)
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"heddle.dev/heddle/internal/archive"
 )
 
 // FetchOptions say which source is fetched.
@@ -69,7 +71,7 @@ func Fetch(ctx context.Context, o FetchOptions) error {
 		return fmt.Errorf("open folder of source: %w", err)
 	}
 	defer into.Close()
-	if err := unpack(ctx, file, into); err != nil {
+	if _, err := archive.Unpack(ctx, file, into, archive.DefaultLimits()); err != nil {
 		return fmt.Errorf("unpack source: %w", err)
 	}
 	fmt.Fprintf(o.Output, "source %s is unpacked\n", o.Digest)

@@ -11,6 +11,7 @@ import (
 const (
 	OperatorRepository  = "heddle.dev/heddle-operator"
 	BuilderRepository   = "heddle.dev/heddle-builder"
+	RegistryRepository  = "heddle.dev/heddle-registry"
 	AssetRepository     = "heddle.dev/asset-go"
 	TestboxRepository   = "heddle.dev/testbox"
 	BuildGoRepository   = "heddle.dev/heddle-build-go"

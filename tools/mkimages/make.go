@@ -143,6 +143,7 @@ func (o *options) ours() []product {
 	return []product{
 		{"heddle-operator", image.OperatorRepository, o.version, "built", program("heddle-operator")},
 		{"heddle-builder", image.BuilderRepository, o.version, "built", program("heddle-builder")},
+		{"heddle-registry", image.RegistryRepository, o.version, "built", program("heddle-registry", "5000/tcp")},
 		{"asset-go", image.AssetRepository, o.version, "built", program("asset-go", "9999/tcp")},
 		{"testbox", image.TestboxRepository, o.version, "built", program("testbox", "8080/tcp")},
 		{"fabric-ca", image.CARepository, o.caVersion, "built", func() (image.Spec, error) {

@@ -58,7 +58,7 @@ func newOptions(t *testing.T, programs ...string) *options {
 
 func everyProgram() []string {
 	return []string{
-		"bin/heddle-operator", "bin/heddle-builder", "bin/asset-go", "bin/testbox", "bin/fabric-ca-server", "bin/fabric-ca-client",
+		"bin/heddle-operator", "bin/heddle-builder", "bin/heddle-registry", "bin/asset-go", "bin/testbox", "bin/fabric-ca-server", "bin/fabric-ca-client",
 		"fabric/bin/peer", "fabric/bin/orderer",
 	}
 }
@@ -90,7 +90,8 @@ func TestMakesEveryImageTheSameTwice(t *testing.T) {
 			}
 			want := map[string]string{
 				"heddle-operator": "heddle.dev/heddle-operator:test", "heddle-builder": "heddle.dev/heddle-builder:test",
-				"asset-go": "heddle.dev/asset-go:test", "testbox": "heddle.dev/testbox:test",
+				"heddle-registry": "heddle.dev/heddle-registry:test",
+				"asset-go":        "heddle.dev/asset-go:test", "testbox": "heddle.dev/testbox:test",
 				"fabric-ca":   "docker.io/hyperledger/fabric-ca:1.5.15",
 				"fabric-peer": "docker.io/hyperledger/fabric-peer:9.8.7", "fabric-orderer": "docker.io/hyperledger/fabric-orderer:9.8.7",
 			}
@@ -202,7 +203,7 @@ func TestImagesOnDemand(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := index.OnDemand()
-	if len(index.Standard().Images) != 7 || len(index.Standard().Missing) != 0 || len(later.Images) != 1 || later.Images[0].Ref != "heddle.dev/heddle-build-go:test" {
+	if len(index.Standard().Images) != 8 || len(index.Standard().Missing) != 0 || len(later.Images) != 1 || later.Images[0].Ref != "heddle.dev/heddle-build-go:test" {
 		t.Errorf("the list is %+v", index)
 	}
 	if len(later.Missing) != 1 || !strings.Contains(later.Missing[0].Reason, "install Node.js") {

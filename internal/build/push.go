@@ -9,17 +9,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"heddle.dev/heddle/internal/image"
 	"heddle.dev/heddle/internal/specs"
@@ -90,7 +82,7 @@ func (o PushOptions) push(ctx context.Context, result *specs.BuildResult) error 
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	if result.Log, err = p.artifact(log, mediaLog, nil); err != nil {
+	if result.Log, err = p.artifact(ctx, log, mediaLog, nil); err != nil {
 		return err
 	}
 	compiled, err := readResult(out)
@@ -110,7 +102,7 @@ func (o PushOptions) push(ctx context.Context, result *specs.BuildResult) error 
 		return err
 	}
 	result.Name, result.Digest = o.Image, subject.Digest.String()
-	if err := o.beside(p, out, compiled, subject, base, result); err != nil {
+	if err := o.beside(ctx, p, out, compiled, subject, base, result); err != nil {
 		return err
 	}
 	fmt.Fprintf(o.Output, "pushed %s@%s\n", result.Name, result.Digest)
@@ -118,7 +110,7 @@ func (o PushOptions) push(ctx context.Context, result *specs.BuildResult) error 
 }
 
 // beside pushes what stands beside the image.
-func (o PushOptions) beside(p *pusher, out *os.Root, compiled *Compiled, subject *v1.Descriptor, base string, result *specs.BuildResult) error {
+func (o PushOptions) beside(ctx context.Context, p *pusher, out *os.Root, compiled *Compiled, subject *v1.Descriptor, base string, result *specs.BuildResult) error {
 	parts, err := components(out, compiled)
 	if err != nil {
 		return err
@@ -127,14 +119,14 @@ func (o PushOptions) beside(p *pusher, out *os.Root, compiled *Compiled, subject
 	if err != nil {
 		return err
 	}
-	if result.SBOM, err = p.artifact(list, mediaSBOM, subject); err != nil {
+	if result.SBOM, err = p.artifact(ctx, list, mediaSBOM, subject); err != nil {
 		return err
 	}
 	statement, err := o.provenance(compiled, result.Digest, base)
 	if err != nil {
 		return err
 	}
-	if result.Provenance, err = p.artifact(statement, mediaProvenance, subject); err != nil {
+	if result.Provenance, err = p.artifact(ctx, statement, mediaProvenance, subject); err != nil {
 		return err
 	}
 	indexes, err := readIndexes(out)
@@ -145,7 +137,7 @@ func (o PushOptions) beside(p *pusher, out *os.Root, compiled *Compiled, subject
 	if err != nil || meta == nil {
 		return err
 	}
-	result.Meta, err = p.artifact(meta, mediaMeta, subject)
+	result.Meta, err = p.artifact(ctx, meta, mediaMeta, subject)
 	return err
 }
 
@@ -205,75 +197,4 @@ func (o PushOptions) baseLayer(base string) (v1.Layer, string, error) {
 	known := strings.TrimSpace(string(digest))
 	layer, err := image.StoredLayer(func() (io.ReadCloser, error) { return os.Open(file) }, info.Size(), known)
 	return layer, known, err
-}
-
-// pusher writes into the image's repository.
-type pusher struct {
-	repository name.Repository
-	options    []remote.Option
-}
-
-func newPusher(ctx context.Context, o PushOptions) (*pusher, error) {
-	host, err := o.host()
-	if err != nil {
-		return nil, err
-	}
-	_, repository, found := strings.Cut(o.Image, "/")
-	if !found {
-		return nil, fmt.Errorf("read name of image: %q is not of the form HOST:PORT/NS/BUILD", o.Image)
-	}
-	parsed, err := name.NewRepository(host+"/"+repository, name.StrictValidation)
-	if err != nil {
-		return nil, fmt.Errorf("read name of image: %w", err)
-	}
-	transport, err := o.transport()
-	if err != nil {
-		return nil, err
-	}
-	key, err := readKey(o.KeyDir)
-	if err != nil {
-		return nil, err
-	}
-	backoff := remote.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 5}
-	return &pusher{parsed, []remote.Option{
-		remote.WithContext(ctx), remote.WithTransport(transport), remote.WithAuth(key), remote.WithRetryBackoff(backoff), remote.WithJobs(2),
-	}}, nil
-}
-
-func (p *pusher) image(img v1.Image) (*v1.Descriptor, error) {
-	digest, err := img.Digest()
-	if err != nil {
-		return nil, fmt.Errorf("push image: %w", err)
-	}
-	if err := remote.Write(p.repository.Digest(digest.String()), img, p.options...); err != nil {
-		return nil, fmt.Errorf("push image: %w", err)
-	}
-	size, err := img.Size()
-	if err != nil {
-		return nil, fmt.Errorf("push image: %w", err)
-	}
-	return &v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: size}, nil
-}
-
-// artifact pushes a blob with a manifest, without which a registry would throw it away, and returns the blob's digest.
-func (p *pusher) artifact(content []byte, mediaType string, subject *v1.Descriptor) (string, error) {
-	layer := static.NewLayer(slices.Clone(content), types.MediaType(mediaType))
-	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.MediaType(mediaType))
-	img, err := mutate.AppendLayers(img, layer)
-	if err != nil {
-		return "", fmt.Errorf("push %s: %w", mediaType, err)
-	}
-	if subject != nil {
-		if withSubject, ok := mutate.Subject(img, *subject).(v1.Image); ok {
-			img = withSubject
-		}
-	}
-	if _, err := p.image(img); err != nil {
-		return "", fmt.Errorf("push %s: %w", mediaType, err)
-	}
-	digest, err := layer.Digest()
-	if err != nil {
-		return "", fmt.Errorf("push %s: %w", mediaType, err)
-	}
-	return digest.String(), nil
 }

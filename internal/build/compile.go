@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -184,9 +185,14 @@ func (c *compilation) readVersions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		output, err := cmd.CombinedOutput()
+		var problems bytes.Buffer
+		cmd.Stderr = &problems
+		output, err := cmd.Output()
+		if ctx.Err() != nil {
+			return fmt.Errorf("ask %s for its version: it was stopped: %w", args[0], ctx.Err())
+		}
 		if err != nil {
-			return fmt.Errorf("ask %s for its version: %w: %s", args[0], err, clip(printable(output), 500))
+			return fmt.Errorf("ask %s for its version: %w: %s", args[0], err, clip(printable(problems.Bytes()), 500))
 		}
 		version := clip(strings.TrimSpace(string(output)), 100)
 		if len(c.recipe.versions) > 1 {

@@ -67,7 +67,7 @@ func recipes() map[string]recipe {
 		"Go": {
 			name: "go/1", markers: []string{"go.mod"}, versions: [][]string{{"go", "version"}},
 			env: []string{
-				"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + runtime.GOARCH, "GOFLAGS=", "GOTOOLCHAIN=local", "GOENV=off", "GOWORK=off", "GOTELEMETRY=off",
+				"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + runtime.GOARCH, "GOFLAGS=", "GOTOOLCHAIN=local", "GOENV=off", "GOWORK=off",
 				"GOVCS=*:off", "GOCACHE={cache}/go-build", "GOMODCACHE={cache}/go-mod",
 			},
 			check: checkGo,

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,7 +27,10 @@ func newBuilds(cfg *rest.Config) (builds, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst = 50, 100
 	cfg.UserAgent = "heddle-registry"
-	c, err := client.New(cfg, client.Options{Scheme: scheme})
+	// The one kind is known, so the API server need not be asked for what it has.
+	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{v1alpha1.GroupVersion})
+	kinds.Add(v1alpha1.GroupVersion.WithKind("ChaincodeBuild"), meta.RESTScopeNamespace)
+	c, err := client.New(cfg, client.Options{Scheme: scheme, Mapper: kinds})
 	if err != nil {
 		return builds{}, fmt.Errorf("make client: %w", err)
 	}

@@ -5,9 +5,11 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -29,11 +31,11 @@ const (
 	kindUpload   = "blobs/uploads"
 )
 
-// Nothing but these is passed on: lists of tags, repositories and referrers are for nobody.
+// Nothing but these is served: lists of tags, repositories and referrers are for nobody.
 var (
-	targetPattern = pattern(`^/v2/(` + label + `/` + label + `)/(blobs/uploads|blobs|manifests)/([A-Za-z0-9_.:=-]{0,256})$`) //nolint:gochecknoglobals // compiled once
-	digestPattern = pattern(`^sha256:[0-9a-f]{64}$`)                                                                         //nolint:gochecknoglobals // as above
-	uploadPattern = pattern(`^[0-9a-f-]{36}$`)                                                                               //nolint:gochecknoglobals // as above
+	targetPattern = regexp.MustCompile(`^/v2/(` + label + `/` + label + `)/(blobs/uploads|blobs|manifests)/([A-Za-z0-9_.:=-]{0,256})$`)
+	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	uploadPattern = regexp.MustCompile(`^[0-9a-f-]{36}$`)
 )
 
 func parseTarget(path string) (target, bool) {
@@ -83,7 +85,7 @@ func (r *Registry) serveBase(w http.ResponseWriter, req *http.Request) {
 	}
 	user, _, _ := req.BasicAuth()
 	if r.authorize(w, req, user) {
-		r.images.ServeHTTP(w, req)
+		answer(w, http.StatusOK, struct{}{})
 	}
 }
 
@@ -91,7 +93,7 @@ func (r *Registry) serveImages(w http.ResponseWriter, req *http.Request) {
 	t, ok := parseTarget(req.URL.Path)
 	if t.open(req.Method) && ok {
 		setDeadlines(w, transferTime)
-		r.images.ServeHTTP(w, req)
+		r.serveTarget(w, req, t)
 		return
 	}
 	if !ok {
@@ -109,12 +111,13 @@ func (r *Registry) serveImages(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Registry) servePush(w http.ResponseWriter, req *http.Request, t target) {
-	select {
-	case r.pushing <- struct{}{}:
-		defer func() { <-r.pushing }()
-	case <-req.Context().Done():
+	namespace, _, _ := strings.Cut(t.repository, "/")
+	if !r.pushes.take(namespace) {
+		w.Header().Set("Retry-After", "5")
+		r.refuse(w, req, http.StatusServiceUnavailable, "TOOMANYREQUESTS", "Too many blobs are pushed at once: try again in a few seconds")
 		return
 	}
+	defer r.pushes.give(namespace)
 	most := r.room(t)
 	if req.ContentLength > most {
 		r.refuse(w, req, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "This is larger than what is taken: make the image smaller")
@@ -122,15 +125,22 @@ func (r *Registry) servePush(w http.ResponseWriter, req *http.Request, t target)
 	}
 	setDeadlines(w, transferTime)
 	req.Body = &counted{ReadCloser: http.MaxBytesReader(w, req.Body, most), count: r.metrics.bytes.Add}
-	if t.kind == kindUpload && t.reference == "" {
-		// Blobs of the own namespace can be mounted; what else is asked for becomes an upload.
-		namespace, _, _ := strings.Cut(t.repository, "/")
-		if !strings.HasPrefix(req.URL.Query().Get("from"), namespace+"/") {
-			req.URL.RawQuery = ""
-		}
-		req.Header.Del("Content-Type")
+	r.serveTarget(w, req, t)
+}
+
+func (r *Registry) serveTarget(w http.ResponseWriter, req *http.Request, t target) {
+	err := r.images.serve(w, req, t)
+	var f *failure
+	switch {
+	case err == nil:
+	case errors.As(err, &f):
+		r.refuse(w, req, f.status, f.code, f.message)
+	case req.Context().Err() != nil:
+		// The client is gone.
+	default:
+		r.log.Error(err, "Cannot serve an image", "method", req.Method, "path", req.URL.Path)
+		r.refuse(w, req, http.StatusInternalServerError, "UNKNOWN", "The registry cannot do this now: try again, or look at its log")
 	}
-	r.images.ServeHTTP(w, req)
 }
 
 // room is how much a request may bring: what a blob has of its bound after earlier pieces.
@@ -193,7 +203,7 @@ func splitRepository(repository string) (namespace, name string, ok bool) {
 	return strings.Cut(repository, "/")
 }
 
-var repositoryPattern = pattern(`^` + label + `/` + label + `$`) //nolint:gochecknoglobals // compiled once
+var repositoryPattern = regexp.MustCompile(`^` + label + `/` + label + `$`)
 
 // fits compares in a time that tells nothing. A build without a hash has no key.
 func fits(key, hash string) bool {
@@ -215,10 +225,10 @@ func (r *Registry) refuse(w http.ResponseWriter, req *http.Request, status int, 
 	}{[]problem{{code, message}}})
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func answer[T any](w http.ResponseWriter, status int, body T) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	// Who is gone needs no answer.
-	_ = json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // the types that are passed can be encoded
 }

@@ -1,5 +1,5 @@
-// Package registry is where the source of contracts arrives and where their images lie: the distribution registry as a
-// library, behind rules that ask ChaincodeBuilds who may write. It owns what is served and to whom. Whether a build
+// Package registry is where the source of contracts arrives and where their images lie: the storage of the distribution
+// registry as a library, behind rules that ask ChaincodeBuilds who may write. It owns what is served and to whom. Whether a build
 // runs, and with which key, others decide; cmd/heddle-registry gives it a way to ask.
 package registry
 
@@ -10,13 +10,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
-	"github.com/distribution/distribution/v3/configuration"
-	"github.com/distribution/distribution/v3/registry/handlers"
 	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,8 +32,9 @@ const (
 	transferTime = 30 * time.Minute
 	// maxManifest is what distribution takes for a manifest.
 	maxManifest = 4 << 20
-	// pushes may write at once; more wait.
-	pushes = 16
+	// pushes may write at once, namespacePushes of them in one namespace. A client sends a few blobs at a time.
+	pushes          = 64
+	namespacePushes = 16
 )
 
 // Builds finds the builds that may write. An error that apierrors.IsNotFound knows says that there is no such build.
@@ -63,7 +62,7 @@ type Options struct {
 
 // Registry serves /v2/ and /upload/.
 type Registry struct {
-	images  http.Handler
+	images  *images
 	builds  Builds
 	sources *sources
 	log     logr.Logger
@@ -72,7 +71,7 @@ type Registry struct {
 	limits  archive.Limits
 	maxBlob int64
 	lookup  chan struct{}
-	pushing chan struct{}
+	pushes  *slots
 	uploads *slots
 }
 
@@ -93,12 +92,11 @@ func New(ctx context.Context, o Options) (*Registry, error) {
 	if err := clean(o.Dir); err != nil {
 		return nil, err
 	}
-	driver, err := filesystem.FromParameters(map[string]any{"rootdirectory": o.Dir})
+	files, err := filesystem.FromParameters(map[string]any{"rootdirectory": o.Dir})
 	if err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
-	// The same folder a second time: sources are stored without a request.
-	store, err := storage.NewRegistry(ctx, driver)
+	store, err := storage.NewRegistry(ctx, files)
 	if err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
@@ -106,24 +104,28 @@ func New(ctx context.Context, o Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
+	go purge(ctx, files, o.Log)
 	return &Registry{
-		images: handlers.NewApp(ctx, settings(o.Dir)), builds: o.Builds, sources: &sources{store: store}, log: o.Log, metrics: m,
-		dir: o.Dir, limits: o.Limits, maxBlob: o.MaxBlob, lookup: make(chan struct{}, lookups), pushing: make(chan struct{}, pushes),
+		images: &images{store: store}, builds: o.Builds, sources: &sources{store: store}, log: o.Log, metrics: m,
+		dir: o.Dir, limits: o.Limits, maxBlob: o.MaxBlob, lookup: make(chan struct{}, lookups),
+		pushes:  &slots{most: pushes, each: namespacePushes, used: map[string]int{}},
 		uploads: &slots{most: o.Uploads, each: max(1, o.Uploads/4), used: map[string]int{}},
 	}, nil
 }
 
-func settings(dir string) *configuration.Configuration {
-	return &configuration.Configuration{
-		Storage: configuration.Storage{
-			"filesystem": {"rootdirectory": dir},
-			"redirect":   {"disable": true},
-			"maintenance": {"uploadpurging": map[any]any{
-				"enabled": true, "age": "24h", "interval": "1h", "dryrun": false,
-			}},
-		},
-		// Clients come by several names.
-		HTTP: configuration.HTTP{RelativeURLs: true},
+// purge removes pushes that nobody went on with for a day, once an hour until ctx ends.
+func purge(ctx context.Context, driver driver.StorageDriver, log logr.Logger) {
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-hourly.C:
+			if _, errs := storage.PurgeUploads(ctx, driver, now.Add(-24*time.Hour), true); len(errs) > 0 {
+				log.Error(errors.Join(errs...), "Cannot remove unfinished pushes")
+			}
+		}
 	}
 }
 
@@ -157,6 +159,7 @@ const repositories = "docker/registry/v2/repositories"
 const label = `[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`
 
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
 	// Whatever could be understood in two ways is not looked at.
 	if req.URL.RawPath != "" {
 		r.refuse(w, req, http.StatusNotFound, "NAME_UNKNOWN", "There is nothing here: names have no escaped characters")
@@ -195,5 +198,3 @@ func (r *Registry) build(ctx context.Context, namespace, name string) (*v1alpha1
 func running(b *v1alpha1.ChaincodeBuild) bool {
 	return b.Status.FinishedAt == nil && b.DeletionTimestamp == nil
 }
-
-func pattern(text string) *regexp.Regexp { return regexp.MustCompile(text) }

@@ -381,6 +381,86 @@ func TestMount(t *testing.T) {
 	}
 }
 
+// TestPushes are requests that go-containerregistry does not send.
+func TestPushes(t *testing.T) {
+	f := start(t, func(o *Options) { o.MaxBlob = 1000 })
+	f.builds.put("net", "b", nil)
+	begin := func() string {
+		res := f.do(t, "POST", "/v2/net/b/blobs/uploads/", nil, "net/b")
+		res.Body.Close()
+		return f.URL + res.Header.Get("Location")
+	}
+	content := []byte("content")
+	at := begin()
+	for i, c := range []struct {
+		method, path string
+		body         []byte
+		want         int
+	}{
+		{"PATCH", at, content, 202},
+		{"GET", at, nil, 204},
+		{"PUT", at, nil, 400},
+		{"PUT", at + "?digest=sha512:x", nil, 400},
+		{"PUT", at + "?digest=" + digestText(content), nil, 201},
+		{"PUT", at + "?digest=" + digestText(content), nil, 404},
+		{"PUT", begin() + "?digest=" + digestText(content), content, 201},
+		{"PUT", begin() + "?digest=" + digestText(content), []byte("other"), 400},
+		{"GET", "/v2/net/b/blobs/" + digestText(content), nil, 200},
+		{"PUT", "/v2/net/b/manifests/b", []byte("{}"), 400},
+	} {
+		if status, body := f.send(t, c.method, c.path, c.body, "net/b"); status != c.want {
+			t.Errorf("%d: status %d, want %d: %s", i, status, c.want, body)
+		}
+	}
+	put := func(ref, text string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, f.URL+"/v2/net/b/manifests/"+ref, strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("net/b", key)
+		req.Header.Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		res, err := f.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return res.StatusCode
+	}
+	text := func(blob string) string {
+		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+			`"config":{"mediaType":"application/json","digest":%q,"size":7},"layers":[]}`, blob)
+	}
+	good, lost := text(digestText(content)), text(digestText([]byte("lost")))
+	for i, c := range []struct {
+		ref, text string
+		want      int
+	}{{"b", good, 201}, {digestText([]byte(good)), good, 201}, {digestText([]byte(lost)), good, 400}, {"b", lost, 400}} {
+		if status := put(c.ref, c.text); status != c.want {
+			t.Errorf("manifest %d: status %d, want %d", i, status, c.want)
+		}
+	}
+	// A piece at a wrong place, and one of no known length that is too long.
+	for want, change := range map[int]func(*http.Request){
+		416: func(r *http.Request) { r.Header.Set("Content-Range", "5-6") },
+		413: func(r *http.Request) { r.ContentLength, r.Body = -1, io.NopCloser(bytes.NewReader(make([]byte, 1001))) },
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, begin(), strings.NewReader("xx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("net/b", key)
+		change(req)
+		res, err := f.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("status %d, want %d", res.StatusCode, want)
+		}
+	}
+}
+
 // source is a good archive.
 func source(t *testing.T, text string) []byte {
 	t.Helper()
@@ -530,7 +610,7 @@ func TestUploadRefused(t *testing.T) {
 		})
 	}
 	t.Run("no length", func(t *testing.T) {
-		req, err := http.NewRequestWithContext(t.Context(), "PUT", f.URL+"/upload/net/good", io.MultiReader(bytes.NewReader(good)))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, f.URL+"/upload/net/good", io.MultiReader(bytes.NewReader(good)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -539,7 +619,7 @@ func TestUploadRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		res.Body.Close()
-		if res.StatusCode != 422 {
+		if res.StatusCode != http.StatusUnprocessableEntity {
 			t.Errorf("status %d, want 422", res.StatusCode)
 		}
 	})
@@ -552,7 +632,7 @@ func TestUploadRefused(t *testing.T) {
 	f.builds.mu.Unlock()
 	res := f.do(t, "PUT", "/upload/net/good", good, "")
 	res.Body.Close()
-	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d without API server, want 503", res.StatusCode)
 	}
 }
@@ -685,4 +765,23 @@ func FuzzParseTarget(f *testing.F) {
 			t.Errorf("%q was read as %+v", path, got)
 		}
 	})
+}
+
+func TestManyPushes(t *testing.T) {
+	f := start(t, nil)
+	f.builds.put("net", "b", nil)
+	f.builds.put("far", "b", nil)
+	f.reg.pushes.each = 1
+	if !f.reg.pushes.take("net") {
+		t.Fatal("there is no room for one push")
+	}
+	for repository, want := range map[string]int{"net/b": 503, "far/b": 202} {
+		if status, body := f.send(t, "POST", "/v2/"+repository+"/blobs/uploads/", nil, repository); status != want {
+			t.Errorf("%s: status %d, want %d: %s", repository, status, want, body)
+		}
+	}
+	f.reg.pushes.give("net")
+	if status, body := f.send(t, "POST", "/v2/net/b/blobs/uploads/", nil, "net/b"); status != 202 {
+		t.Errorf("status %d after the other push, want 202: %s", status, body)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -25,7 +26,7 @@ const (
 	checkTime = time.Minute
 )
 
-var uploadPath = pattern(`^/upload/(` + label + `)/(` + label + `)$`) //nolint:gochecknoglobals // compiled once
+var uploadPath = regexp.MustCompile(`^/upload/(` + label + `)/(` + label + `)$`)
 
 // problem is why an upload is not taken: a status, and a sentence for the person who sent it.
 type problem struct {

@@ -37,6 +37,7 @@ _help:
 	@echo 'make lint            formatting and linters'
 	@echo 'make verify          generated files are current'
 	@echo 'make images          programs and image archives, in out/'
+	@echo 'make build-images    images that builds of contracts run in, in out/images too'
 
 .PHONY: demo demo-down
 demo: _deps images
@@ -82,6 +83,11 @@ verify: $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)
 images: _build _lab _fabsim $(BIN)/fabric-ca-server $(BIN)/fabric-ca-client
 	$(BIN)/mkimages -out out/images -bin $(BIN) -fabric-bin '$(FABRIC_BIN)' -simulated-bin out/fabsim/bin -version '$(VERSION)' \
 		-fabric-version $(FABRIC_VERSION) -ca-version $(FABRIC_CA_VERSION)
+
+# Large ones with the toolchains of this machine: nothing but builds of contracts needs them.
+.PHONY: build-images
+build-images: _build
+	$(BIN)/mkimages -on-demand -out out/images -bin $(BIN) -version '$(VERSION)' -goroot "$$(go env GOROOT)"
 
 # The go command knows what is out of date, so it is asked each time.
 .PHONY: _build

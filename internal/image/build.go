@@ -1,12 +1,9 @@
 package image
 
 import (
-	"archive/tar"
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,19 +12,22 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Spec describes an image of one layer.
+// Spec describes an image: layers that others share, and one of its own on top.
 type Spec struct {
-	// Files are the contents; folders above them are made.
+	// Below are layers below the image's own, the lowest first: what changes seldom, so that it is sent and kept once.
+	Below []v1.Layer
+	// Files are the contents of the image's own layer; folders above them are made.
 	Files []File
 	// Folders are further, empty folders.
 	Folders []string
 	// Entrypoint and Command together are what runs.
 	Entrypoint, Command []string
-	// Env are settings in the form NAME=value, beside PATH.
+	// WorkingDir is where it runs; / unless given.
+	WorkingDir string
+	// Env are settings in the form NAME=value, beside PATH, which they may replace.
 	Env []string
 	// User is uid or uid:gid in figures; Kubernetes cannot tell a name from root.
 	User string
@@ -39,30 +39,19 @@ type Spec struct {
 	Labels map[string]string
 }
 
-// File is one file of an image.
-type File struct {
-	// Path is absolute.
-	Path string
-	// Content is the whole file.
-	Content []byte
-	// Executable gives it mode 755 rather than 644.
-	Executable bool
-}
-
 // Build makes the image. Layers are not compressed: images made here are loaded
 // far more often than sent, and an unpacked layer has one digest on every machine.
 func Build(spec Spec) (v1.Image, error) {
-	layer, err := spec.layer()
+	own, err := NewLayer(append(base(), spec.Files...), append([]string{temporary}, spec.Folders...)...)
 	if err != nil {
 		return nil, fmt.Errorf("build image: %w", err)
 	}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	img, err = mutate.Append(img, mutate.Addendum{
-		Layer:   static.NewLayer(layer, types.OCIUncompressedLayer),
-		History: v1.History{CreatedBy: "heddle", Created: epoch()},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("build image: %w", err)
+	for _, layer := range append(slices.Clone(spec.Below), own) {
+		img, err = mutate.Append(img, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "heddle", Created: epoch()}})
+		if err != nil {
+			return nil, fmt.Errorf("build image: %w", err)
+		}
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
@@ -81,15 +70,19 @@ func Build(spec Spec) (v1.Image, error) {
 func epoch() v1.Time { return v1.Time{Time: time.Unix(0, 0).UTC()} }
 
 func (s Spec) config() v1.Config {
+	env := s.Env
+	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
+		env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, env...)
+	}
 	return v1.Config{
 		Entrypoint:   s.Entrypoint,
 		Cmd:          s.Command,
-		Env:          append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, s.Env...),
+		Env:          env,
 		User:         s.User,
 		ExposedPorts: set(s.Ports),
 		Volumes:      set(s.Volumes),
 		Labels:       s.Labels,
-		WorkingDir:   "/",
+		WorkingDir:   cmp.Or(s.WorkingDir, "/"),
 	}
 }
 
@@ -114,64 +107,6 @@ func base() []File {
 		{Path: "/etc/group", Content: []byte("root:x:0:\nfabric:x:1000:\nnonroot:x:65532:\n")},
 		{Path: "/etc/nsswitch.conf", Content: []byte("hosts: files dns\n")},
 	}
-}
-
-// layer returns the files as a tar, sorted, all owned by root and without times.
-func (s Spec) layer() ([]byte, error) {
-	headers, contents := map[string]*tar.Header{}, map[string][]byte{}
-	for _, folder := range append([]string{"/tmp"}, s.Folders...) {
-		if err := addFolders(headers, folder); err != nil {
-			return nil, err
-		}
-	}
-	headers["/tmp"].Mode = 0o1777
-	for _, f := range append(base(), s.Files...) {
-		if err := addFolders(headers, path.Dir(f.Path)); err != nil {
-			return nil, err
-		}
-		if path.Clean(f.Path) != f.Path {
-			return nil, fmt.Errorf("%q is not a clean path", f.Path)
-		}
-		if headers[f.Path] != nil {
-			return nil, fmt.Errorf("%q is there twice", f.Path)
-		}
-		mode := int64(0o644)
-		if f.Executable {
-			mode = 0o755
-		}
-		headers[f.Path] = &tar.Header{Typeflag: tar.TypeReg, Name: f.Path[1:], Mode: mode, Size: int64(len(f.Content))}
-		contents[f.Path] = f.Content
-	}
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		headers[name].Format = tar.FormatPAX
-		if err := w.WriteHeader(headers[name]); err != nil {
-			return nil, fmt.Errorf("write %q: %w", name, err)
-		}
-		if _, err := w.Write(contents[name]); err != nil {
-			return nil, fmt.Errorf("write %q: %w", name, err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
-}
-
-func addFolders(headers map[string]*tar.Header, folder string) error {
-	if !path.IsAbs(folder) || path.Clean(folder) != folder {
-		return fmt.Errorf("%q is not an absolute, clean path", folder)
-	}
-	for ; folder != "/"; folder = path.Dir(folder) {
-		if h := headers[folder]; h != nil && h.Typeflag != tar.TypeDir {
-			return fmt.Errorf("%q is a file and a folder", folder)
-		}
-		if headers[folder] == nil {
-			headers[folder] = &tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(folder, "/") + "/", Mode: 0o755}
-		}
-	}
-	return nil
 }
 
 // Named is an image under the name a runtime shall know it by.

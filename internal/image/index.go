@@ -34,12 +34,15 @@ type Entry struct {
 	Source string `json:"source"`
 	// Simulated says that it stands in for one of Fabric's nodes.
 	Simulated bool `json:"simulated,omitempty"`
+	// OnDemand says that it is loaded only where somebody asks for it: it is large, and a network runs without it.
+	OnDemand bool `json:"onDemand,omitempty"`
 }
 
 // Missing is an image that could not be had, and the sentence that says why.
 type Missing struct {
-	Name   string `json:"name"`
-	Reason string `json:"reason"`
+	Name     string `json:"name"`
+	Reason   string `json:"reason"`
+	OnDemand bool   `json:"onDemand,omitempty"`
 }
 
 // MissingError says which images are not there and why.
@@ -111,4 +114,20 @@ func (i *Index) Find(names ...string) ([]Entry, error) {
 		return found, &MissingError{Missing: missing}
 	}
 	return found, nil
+}
+
+// Standard is the list without what is loaded on demand.
+func (i *Index) Standard() *Index {
+	return &Index{
+		Images:  slices.DeleteFunc(slices.Clone(i.Images), func(e Entry) bool { return e.OnDemand }),
+		Missing: slices.DeleteFunc(slices.Clone(i.Missing), func(m Missing) bool { return m.OnDemand }),
+	}
+}
+
+// OnDemand is the rest.
+func (i *Index) OnDemand() *Index {
+	return &Index{
+		Images:  slices.DeleteFunc(slices.Clone(i.Images), func(e Entry) bool { return !e.OnDemand }),
+		Missing: slices.DeleteFunc(slices.Clone(i.Missing), func(m Missing) bool { return !m.OnDemand }),
+	}
 }

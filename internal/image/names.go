@@ -9,13 +9,16 @@ import (
 // Repositories of the images that make images provides. Fabric's carry the full
 // form of the name that a node's settings use, so that a kubelet finds them.
 const (
-	OperatorRepository = "heddle.dev/heddle-operator"
-	BuilderRepository  = "heddle.dev/heddle-builder"
-	AssetRepository    = "heddle.dev/asset-go"
-	TestboxRepository  = "heddle.dev/testbox"
-	PeerRepository     = "docker.io/hyperledger/fabric-peer"
-	OrdererRepository  = "docker.io/hyperledger/fabric-orderer"
-	CARepository       = "docker.io/hyperledger/fabric-ca"
+	OperatorRepository  = "heddle.dev/heddle-operator"
+	BuilderRepository   = "heddle.dev/heddle-builder"
+	RegistryRepository  = "heddle.dev/heddle-registry"
+	AssetRepository     = "heddle.dev/asset-go"
+	TestboxRepository   = "heddle.dev/testbox"
+	BuildGoRepository   = "heddle.dev/heddle-build-go"
+	BuildNodeRepository = "heddle.dev/heddle-build-node"
+	PeerRepository      = "docker.io/hyperledger/fabric-peer"
+	OrdererRepository   = "docker.io/hyperledger/fabric-orderer"
+	CARepository        = "docker.io/hyperledger/fabric-ca"
 )
 
 // FullRef writes a short image name out as container runtimes do:

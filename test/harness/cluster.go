@@ -170,6 +170,7 @@ func (c *Cluster) archives() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	index = index.Standard()
 	if len(index.Missing) > 0 {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, &image.MissingError{Missing: index.Missing})
 	}

@@ -33,7 +33,7 @@ func roomOf(pkg string) int {
 		{-1, []string{"internal/controller/controllertest"}},
 		{0, []string{"api/", "internal/pki", "internal/fabric", "internal/attest", "internal/archive"}},
 		{1, []string{"internal/kube", "internal/specs", "internal/nginx", "internal/image"}},
-		{2, []string{"internal/controller", "internal/builder", "internal/build", "internal/lab", "internal/link", "internal/explorer"}},
+		{2, []string{"internal/controller", "internal/builder", "internal/build", "internal/lab", "internal/link", "internal/explorer", "internal/registry"}},
 	}
 	for _, r := range rooms {
 		for _, p := range r.prefix {

@@ -21,6 +21,8 @@ func main() {
 	flag.StringVar(&o.fabricVersion, "fabric-version", "3.1.5", "version of Fabric's images to pull")
 	flag.StringVar(&o.caVersion, "ca-version", "1.5.15", "version of fabric-ca")
 	flag.BoolVar(&o.strict, "strict", false, "fail when an image is missing")
+	flag.BoolVar(&o.onDemand, "on-demand", false, "make the images that builds of contracts run in, and leave the others as they are")
+	flag.StringVar(&o.goroot, "goroot", "", "the Go toolchain to pack, with -on-demand")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := o.run(ctx, os.Stdout)

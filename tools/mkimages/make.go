@@ -27,6 +27,8 @@ type options struct {
 	fabricVersion       string
 	caVersion           string
 	strict              bool
+	onDemand            bool
+	goroot              string
 }
 
 // product is one image: how it is called, and how its description comes about.
@@ -45,38 +47,92 @@ func (o *options) run(ctx context.Context, log io.Writer) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return fmt.Errorf("make folder of images: %w", err)
 	}
-	index := &image.Index{}
-	for _, p := range o.ours() {
-		entry, err := o.make(p)
-		if errors.Is(err, fs.ErrNotExist) {
-			index.Missing = append(index.Missing, image.Missing{Name: p.name, Reason: fmt.Sprintf("its program is not built: %v", err)})
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		index.Images = append(index.Images, *entry)
-	}
-	if err := o.fabric(ctx, index); err != nil {
+	index, err := o.kept()
+	if err != nil {
 		return err
 	}
+	made, err := o.makeAll(ctx)
+	if err != nil {
+		return err
+	}
+	index.Images, index.Missing = append(index.Images, made.Images...), append(index.Missing, made.Missing...)
 	if err := image.WriteIndex(o.out, index); err != nil {
 		return err
 	}
-	for _, e := range index.Images {
+	for _, e := range made.Images {
 		if _, err := fmt.Fprintf(log, "%-16s %s %s (%s)\n", e.Name, e.Ref, e.Digest, e.Source); err != nil {
 			return err
 		}
 	}
-	if index.Missing == nil {
+	if made.Missing == nil {
 		return nil
 	}
-	missing := &image.MissingError{Missing: index.Missing}
+	missing := &image.MissingError{Missing: made.Missing}
 	if o.strict {
 		return missing
 	}
-	_, err := fmt.Fprintf(log, "%v\n", missing)
+	_, err = fmt.Fprintf(log, "%v\n", missing)
 	return err
+}
+
+// kept is what an earlier run of the other kind left.
+func (o *options) kept() (*image.Index, error) {
+	if _, err := os.Stat(filepath.Join(o.out, image.IndexFile)); errors.Is(err, fs.ErrNotExist) {
+		return &image.Index{}, nil
+	}
+	index, err := image.ReadIndex(o.out)
+	if err != nil {
+		return nil, err
+	}
+	if o.onDemand {
+		return index.Standard(), nil
+	}
+	return index.OnDemand(), nil
+}
+
+// makeAll makes the images of this run.
+func (o *options) makeAll(ctx context.Context) (*image.Index, error) {
+	index, products := &image.Index{}, o.ours()
+	if o.onDemand {
+		products = o.builds()
+	}
+	for _, p := range products {
+		entry, err := o.make(p)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+			reason := fmt.Sprintf("its program is not built: %v", err)
+			if o.onDemand {
+				reason = err.Error()
+			}
+			index.Missing = append(index.Missing, image.Missing{Name: p.name, Reason: reason, OnDemand: o.onDemand})
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		entry.OnDemand = o.onDemand
+		index.Images = append(index.Images, *entry)
+	}
+	if o.onDemand {
+		return index, nil
+	}
+	return index, o.fabric(ctx, index)
+}
+
+// builds are the images that builds of contracts run in, with toolchains of this machine.
+func (o *options) builds() []product {
+	program := filepath.Join(o.bin, "heddle-build")
+	return []product{
+		{"heddle-build-go", image.BuildGoRepository, o.version, "built, with this machine's Go", func() (image.Spec, error) {
+			return image.BuildGoSpec(program, o.goroot)
+		}},
+		{"heddle-build-node", image.BuildNodeRepository, o.version, "built, with this machine's Node.js", func() (image.Spec, error) {
+			tools, err := image.FindNodeTools(exec.LookPath)
+			if err != nil {
+				return image.Spec{}, err
+			}
+			return image.BuildNodeSpec(program, tools)
+		}},
+	}
 }
 
 // ours are the images of programs that are built from source here.
@@ -87,6 +143,7 @@ func (o *options) ours() []product {
 	return []product{
 		{"heddle-operator", image.OperatorRepository, o.version, "built", program("heddle-operator")},
 		{"heddle-builder", image.BuilderRepository, o.version, "built", program("heddle-builder")},
+		{"heddle-registry", image.RegistryRepository, o.version, "built", program("heddle-registry", "5000/tcp")},
 		{"asset-go", image.AssetRepository, o.version, "built", program("asset-go", "9999/tcp")},
 		{"testbox", image.TestboxRepository, o.version, "built", program("testbox", "8080/tcp")},
 		{"fabric-ca", image.CARepository, o.caVersion, "built", func() (image.Spec, error) {

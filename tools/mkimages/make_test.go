@@ -58,7 +58,7 @@ func newOptions(t *testing.T, programs ...string) *options {
 
 func everyProgram() []string {
 	return []string{
-		"bin/heddle-operator", "bin/heddle-builder", "bin/asset-go", "bin/testbox", "bin/fabric-ca-server", "bin/fabric-ca-client",
+		"bin/heddle-operator", "bin/heddle-builder", "bin/heddle-registry", "bin/asset-go", "bin/testbox", "bin/fabric-ca-server", "bin/fabric-ca-client",
 		"fabric/bin/peer", "fabric/bin/orderer",
 	}
 }
@@ -90,7 +90,8 @@ func TestMakesEveryImageTheSameTwice(t *testing.T) {
 			}
 			want := map[string]string{
 				"heddle-operator": "heddle.dev/heddle-operator:test", "heddle-builder": "heddle.dev/heddle-builder:test",
-				"asset-go": "heddle.dev/asset-go:test", "testbox": "heddle.dev/testbox:test",
+				"heddle-registry": "heddle.dev/heddle-registry:test",
+				"asset-go":        "heddle.dev/asset-go:test", "testbox": "heddle.dev/testbox:test",
 				"fabric-ca":   "docker.io/hyperledger/fabric-ca:1.5.15",
 				"fabric-peer": "docker.io/hyperledger/fabric-peer:9.8.7", "fabric-orderer": "docker.io/hyperledger/fabric-orderer:9.8.7",
 			}
@@ -180,5 +181,32 @@ func TestRefusesAReleaseWithoutConfig(t *testing.T) {
 	}
 	if err := o.run(t.Context(), new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "core.yaml") {
 		t.Errorf("got %v, want an error that names core.yaml", err)
+	}
+}
+
+// TestImagesOnDemand are made by a run of their own. Each kind of run leaves the other's images in the list.
+func TestImagesOnDemand(t *testing.T) {
+	if _, err := os.Stat("/etc/ssl/certs/ca-certificates.crt"); err != nil {
+		t.Skipf("there are no certificates of authorities on this machine: %v", err)
+	}
+	o := newOptions(t, append(everyProgram(), "bin/heddle-build", "goroot/bin/go")...)
+	o.goroot = filepath.Join(filepath.Dir(o.out), "goroot")
+	t.Setenv("PATH", "/none") // no Node.js
+	for _, onDemand := range []bool{true, false, true, false} {
+		o.onDemand = onDemand
+		if err := o.run(t.Context(), new(bytes.Buffer)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index, err := image.ReadIndex(o.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := index.OnDemand()
+	if len(index.Standard().Images) != 8 || len(index.Standard().Missing) != 0 || len(later.Images) != 1 || later.Images[0].Ref != "heddle.dev/heddle-build-go:test" {
+		t.Errorf("the list is %+v", index)
+	}
+	if len(later.Missing) != 1 || !strings.Contains(later.Missing[0].Reason, "install Node.js") {
+		t.Errorf("missing are %+v", later.Missing)
 	}
 }

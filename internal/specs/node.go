@@ -42,13 +42,15 @@ type Node struct {
 	Component string
 	// Settings of the node.
 	Settings *v1alpha1.NodeSettings
+	// State of a peer; nil for an orderer.
+	State *v1alpha1.PeerState
 }
 
 // NodeOfPeer sees a peer as a node.
 func NodeOfPeer(p *v1alpha1.Peer) Node {
 	return Node{
 		Place: PlaceOf(p.Namespace, p.Labels), Name: p.Name, Organization: p.Spec.Organization,
-		Component: v1alpha1.ComponentPeer, Settings: &p.Spec.NodeSettings,
+		Component: v1alpha1.ComponentPeer, Settings: &p.Spec.NodeSettings, State: &p.Spec.PeerState,
 	}
 }
 
@@ -159,14 +161,18 @@ func (n Node) peer(w *workload, in NodeInputs) {
 		containerPort("operations", v1alpha1.PortOperations),
 	}
 	c.VolumeMounts = append(c.VolumeMounts, mountReadOnly("builders", builderPath))
-	c.Env = environment(nodeenv.Peer(nodeenv.PeerConfig{
+	config := nodeenv.PeerConfig{
 		ID: n.Name, MSPID: in.MSPID, Address: n.Address(), Listen: listen(v1alpha1.PortPeer),
 		ChaincodeListen: listen(v1alpha1.PortPeerChaincode), OperationsListen: listen(v1alpha1.PortOperations),
 		ChaincodeAddress: Address(n.Name, n.Place.Network, v1alpha1.PortPeerChaincode),
 		ConfigPath:       configPath, MSPPath: mspPath, DataPath: dataPath, TLS: nodeTLS(),
 		Builders: []nodeenv.Builder{{Name: "heddle", Path: builderPath}},
 		Log:      nodeenv.Log{Spec: n.Settings.Logging},
-	}))
+	}
+	if n.HasCouchDB() {
+		config.CouchDB = &nodeenv.CouchDB{Address: couchDBAddress}
+	}
+	c.Env = environment(nodeenv.Peer(config))
 	w.init = []corev1.Container{{
 		Name: "builder", Image: in.BuilderImage, ImagePullPolicy: n.Settings.ImagePullPolicy,
 		Args:         []string{"install", builderPath},
@@ -174,6 +180,9 @@ func (n Node) peer(w *workload, in NodeInputs) {
 		VolumeMounts: []corev1.VolumeMount{mount("builders", builderPath)},
 	}}
 	w.volumes = append(w.volumes, scratch("builders", "", "64Mi"))
+	if n.HasCouchDB() {
+		n.withCouchDB(w)
+	}
 }
 
 func nodeTLS() nodeenv.TLS {

@@ -195,11 +195,15 @@ func (r *upRun) loadImages(ctx context.Context, note func(string)) error {
 	if len(archives) == 0 {
 		return fmt.Errorf("there is no image archive (*.tar) in %s: make them with 'make images', or name their folder with --images or HEDDLE_IMAGES", dir)
 	}
-	note(fmt.Sprintf("%d archives from %s", len(archives), dir))
 	// A folder of archives without a list is fine: then nobody knows what is simulated until the nodes say so.
 	if index, err := image.ReadIndex(dir); err == nil {
 		r.simulated = slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.Simulated })
+		// The demo needs none of the optional ones, and CouchDB's is as big as all others together.
+		archives = slices.DeleteFunc(archives, func(file string) bool {
+			return slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.Optional && e.Archive == filepath.Base(file) })
+		})
 	}
+	note(fmt.Sprintf("%d archives from %s", len(archives), dir))
 	for _, s := range r.lab.Sites() {
 		if err := s.Load(ctx, archives...); err != nil {
 			return fmt.Errorf("load images: %w", err)

@@ -34,12 +34,18 @@ type Entry struct {
 	Source string `json:"source"`
 	// Simulated says that it stands in for one of Fabric's nodes.
 	Simulated bool `json:"simulated,omitempty"`
+	// Optional images are for some networks only: a lab gets them when somebody asks for them.
+	Optional bool `json:"optional,omitempty"`
+	// MadeFrom identifies what an image was made from that takes long to make, so that it is not made for nothing.
+	MadeFrom string `json:"madeFrom,omitempty"`
 }
 
 // Missing is an image that could not be had, and the sentence that says why.
 type Missing struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason"`
+	// Optional says that most networks do without it.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // MissingError says which images are not there and why.
@@ -86,6 +92,21 @@ func WriteIndex(folder string, index *Index) error {
 		return fmt.Errorf("write list of images: %w", err)
 	}
 	return nil
+}
+
+// Required are the images that every network needs. When one of them is missing, the error is a [MissingError].
+func (i *Index) Required() ([]Entry, error) {
+	var found []Entry
+	for _, e := range i.Images {
+		if !e.Optional {
+			found = append(found, e)
+		}
+	}
+	missing := slices.DeleteFunc(slices.Clone(i.Missing), func(m Missing) bool { return m.Optional })
+	if len(missing) > 0 {
+		return found, &MissingError{Missing: missing}
+	}
+	return found, nil
 }
 
 // Find returns the named entries, all of them when no name is given. When one is

@@ -26,6 +26,8 @@ type options struct {
 	version             string
 	fabricVersion       string
 	caVersion           string
+	couchDBVersion      string
+	couchsim            string
 	strict              bool
 }
 
@@ -45,6 +47,8 @@ func (o *options) run(ctx context.Context, log io.Writer) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return fmt.Errorf("make folder of images: %w", err)
 	}
+	// The first time there is none.
+	before, _ := image.ReadIndex(o.out)
 	index := &image.Index{}
 	for _, p := range o.ours() {
 		entry, err := o.make(p)
@@ -58,6 +62,9 @@ func (o *options) run(ctx context.Context, log io.Writer) error {
 		index.Images = append(index.Images, *entry)
 	}
 	if err := o.fabric(ctx, index); err != nil {
+		return err
+	}
+	if err := o.couchDB(ctx, index, before); err != nil {
 		return err
 	}
 	if err := image.WriteIndex(o.out, index); err != nil {

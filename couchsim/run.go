@@ -57,7 +57,6 @@ func (o options) run(ctx context.Context) error {
 		return err
 	}
 	if err := awaitSocket(ctx, socket); err == nil {
-		_, _ = fmt.Fprintf(o.log, "couchsim: this is a STAND-IN for CouchDB (PouchDB's server), for trying and testing; it listens on %s\n", address)
 		err = o.serve(ctx, socket, address)
 		cancel(err)
 	}
@@ -110,8 +109,13 @@ func awaitSocket(ctx context.Context, socket string) error {
 
 // serve answers at an address until ctx ends.
 func (o options) serve(ctx context.Context, socket, address string) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	_, _ = fmt.Fprintf(o.log, "couchsim: this is a STAND-IN for CouchDB (PouchDB's server), for trying and testing; it listens on %s\n", listener.Addr())
 	server := &http.Server{
-		Addr: address, ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: headerTimeout,
 		Handler: shim.New(shim.Options{User: o.user, Password: o.password, Backend: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -120,8 +124,8 @@ func (o options) serve(ctx context.Context, socket, address string) error {
 		}}),
 	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("listen on %s: %w", address, err)
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
 }

@@ -56,11 +56,12 @@ func (o options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := awaitSocket(ctx, socket); err == nil {
+	if err = awaitSocket(ctx, socket); err == nil {
 		err = o.serve(ctx, socket, address)
-		cancel(err)
 	}
+	cancel(err)
 	<-ended
+	// Whatever came first is the cause; a signal is none.
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -248,32 +248,33 @@ func (s CouchDBStandIn) MadeFrom() (string, error) {
 // for other machines, texts for people.
 func packages(folder, target string) ([]File, error) {
 	platform := "linux-" + map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
 	var files []File
-	err := filepath.WalkDir(folder, func(file string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if entry.IsDir() {
-			above := filepath.Base(filepath.Dir(file))
+			above := path.Base(path.Dir(file))
 			if entry.Name() == ".bin" || above == "leveldown" && entry.Name() == "deps" || above == "pouchdb-fauxton" && entry.Name() == "www" ||
 				above == "prebuilds" && entry.Name() != platform {
 				return filepath.SkipDir
 			}
 			return nil
 		}
-		switch filepath.Ext(file) {
+		switch path.Ext(file) {
 		case ".md", ".markdown", ".ts", ".map", ".cc", ".h":
 			return nil
 		}
 		if !entry.Type().IsRegular() {
 			return nil
 		}
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		inside, err := filepath.Rel(folder, file)
-		files = append(files, File{Path: path.Join(target, filepath.ToSlash(inside)), Content: content})
+		content, err := root.ReadFile(file)
+		files = append(files, File{Path: path.Join(target, file), Content: content})
 		return err
 	})
 	return files, err

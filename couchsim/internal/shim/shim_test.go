@@ -210,7 +210,7 @@ func TestItSaysThatItIsAStandIn(t *testing.T) {
 		CouchDB, Version string
 		Vendor           struct{ Name string }
 	}
-	if err := json.Unmarshal([]byte(body), &root); err != nil || response.StatusCode != 200 {
+	if err := json.Unmarshal([]byte(body), &root); err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("status %d, %v", response.StatusCode, err)
 	}
 	if root.CouchDB != "Welcome" || !strings.HasPrefix(root.Version, "3.4.") || !strings.Contains(root.Vendor.Name, "STAND-IN") {

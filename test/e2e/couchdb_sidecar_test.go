@@ -32,8 +32,9 @@ var bySize = ccpackage.File{
 }
 
 // TestCouchDBSidecar: a peer with CouchDB and one with LevelDB are on one channel. The one with CouchDB answers rich
-// queries, with an index and without, page by page; nobody outside of its pod reaches its CouchDB; and whichever of the
-// pod's containers is killed under load, both peers have the same ledger and the same state afterwards.
+// queries, with an index and without, page by page; nobody outside of its pod reaches its CouchDB; whichever of the pod's
+// containers is killed under load, or when CouchDB alone is changed, both peers have the same ledger and the same state
+// afterwards.
 func TestCouchDBSidecar(t *testing.T) {
 	ctx, c := start(t, 15*time.Minute)
 	if err := c.LoadImage(ctx, "couchdb"); errors.Is(err, harness.ErrUnavailable) {
@@ -57,6 +58,8 @@ func TestCouchDBSidecar(t *testing.T) {
 	onLocalhostOnly(ctx, t, c, s.Name)
 	richQueries(ctx, t, c, s.Name)
 	killedApart(ctx, t, c, s.Name)
+	changedApart(ctx, t, c, s)
+	sameState(ctx, t, c, s.Name)
 }
 
 // saysItsStateDatabase looks for the state databases where people look.
@@ -229,8 +232,7 @@ func pages(ctx context.Context, t *testing.T, cl *load.Client) {
 	}
 }
 
-// killedApart kills each container of the peer's pod under load; under compares the ledgers afterwards, and this the
-// states.
+// killedApart kills each container of the peer's pod under load; under compares the ledgers afterwards.
 func killedApart(ctx context.Context, t *testing.T, c *harness.Cluster, network string) {
 	t.Helper()
 	peers := clients(ctx, t, c, network, "demo")
@@ -253,6 +255,44 @@ func killedApart(ctx context.Context, t *testing.T, c *harness.Cluster, network 
 			progress("%s killed: ready and committing after %.1f s; restarts: %v", container, ack.At.Sub(began).Seconds(), restartsOf(pod))
 		}
 	})
+	sameState(ctx, t, c, network)
+}
+
+// changedApart gives CouchDB another memory limit: the pod is replaced, and the peer's own container is as it was.
+func changedApart(ctx context.Context, t *testing.T, c *harness.Cluster, s shape) {
+	t.Helper()
+	before, err := c.PodOf(ctx, s.Name, "peer0-banka")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Orgs[0].Template = "stateDatabase: CouchDB, couchDB: {resources: {limits: {memory: 1Gi}}}"
+	apply(ctx, t, c, s.yaml(t))
+	var pod *corev1.Pod
+	err = harness.Poll(ctx, func(ctx context.Context) error {
+		if pod, err = c.PodOf(ctx, s.Name, "peer0-banka"); err == nil && pod.UID == before.UID {
+			err = errors.New("the pod of peer0-banka is still the old one")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready(ctx, t, c, network(s.Name))
+	if diff := cmp.Diff(before.Spec.Containers[0], pod.Spec.Containers[0]); diff != "" {
+		t.Errorf("the peer's own container changed:\n%s", diff)
+	}
+	for _, container := range pod.Spec.InitContainers {
+		if container.Name == specs.CouchDBContainer && container.Resources.Limits.Memory().String() != "1Gi" {
+			t.Errorf("CouchDB's memory limit is %s, want 1Gi", container.Resources.Limits.Memory())
+		}
+	}
+	submit(ctx, t, clients(ctx, t, c, s.Name, "demo"), "changed")
+}
+
+// sameState demands the same state of every contract of both peers.
+func sameState(ctx context.Context, t *testing.T, c *harness.Cluster, network string) {
+	t.Helper()
+	sameLedgers(ctx, t, clients(ctx, t, c, network, "demo"))
 	for _, contract := range []string{"asset", "plain", "indexed"} {
 		couch := queryClient(ctx, t, c, network, "peer0-banka", "banka", contract)
 		level := queryClient(ctx, t, c, network, "peer0-bankb", "bankb", contract)

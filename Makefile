@@ -21,6 +21,7 @@ GOLANGCI_LINT_VERSION  := v2.15.0
 CONTROLLER_GEN_VERSION := v0.21.0
 FABRIC_VERSION         := 3.1.5
 FABRIC_CA_VERSION      := 1.5.15
+COUCHDB_VERSION        := 3.4
 
 BIN   := $(CURDIR)/out/bin
 TOOLS := $(CURDIR)/.tools
@@ -40,7 +41,7 @@ _help:
 	@echo 'make build-images    images that builds of contracts run in, in out/images too'
 
 .PHONY: demo demo-down
-demo: _deps images
+demo: _deps _images
 	$(BIN)/heddle up --images out/images
 
 demo-down: $(BIN)/heddle
@@ -79,10 +80,17 @@ verify: $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)
 		{ git status --short -- api config; echo 'Generated files were not current. They are now: look at them and commit them.'; exit 1; }
 	@echo 'generated files are current'
 
-.PHONY: images
-images: _build _lab _fabsim $(BIN)/fabric-ca-server $(BIN)/fabric-ca-client
-	$(BIN)/mkimages -out out/images -bin $(BIN) -fabric-bin '$(FABRIC_BIN)' -simulated-bin out/fabsim/bin -version '$(VERSION)' \
-		-fabric-version $(FABRIC_VERSION) -ca-version $(FABRIC_CA_VERSION)
+.PHONY: images _images _programs
+MKIMAGES := $(BIN)/mkimages -out out/images -bin $(BIN) -fabric-bin '$(FABRIC_BIN)' -simulated-bin out/fabsim/bin -version '$(VERSION)' \
+	-fabric-version $(FABRIC_VERSION) -ca-version $(FABRIC_CA_VERSION)
+images: _programs _couchdb
+	$(MKIMAGES) -couchdb-version $(COUCHDB_VERSION) -couchsim out/couchsim
+
+# Those that the demo needs: CouchDB is not among them, and takes a registry or npm.
+_images: _programs
+	$(MKIMAGES)
+
+_programs: _build _lab _fabsim $(BIN)/fabric-ca-server $(BIN)/fabric-ca-client
 
 # Large ones with the toolchains of this machine: nothing but builds of contracts needs them.
 .PHONY: build-images
@@ -104,6 +112,21 @@ _fabsim:
 	@ln -f out/fabsim/bin/fabsim out/fabsim/bin/peer
 	@ln -f out/fabsim/bin/fabsim out/fabsim/bin/orderer
 	@cp fabsim/config/*.yaml out/fabsim/config/
+
+# The stand-in for CouchDB, for machines that cannot pull its image: PouchDB's server from npm, behind couchsim.
+COUCHSIM := out/couchsim/server/node_modules/.package-lock.json
+.PHONY: _couchdb
+_couchdb:
+	@mkdir -p out/couchsim
+	$(GO_BUILD) -o out/couchsim/ ./couchsim
+	@if ! { command -v node && command -v npm; } >/dev/null; then echo 'node or npm is not there: no stand-in for CouchDB is made'; \
+	else $(MAKE) -s $(COUCHSIM) || echo 'its packages cannot be had from npm: no stand-in for CouchDB is made'; fi
+
+$(COUCHSIM): $(wildcard couchsim/server/*)
+	@mkdir -p out/couchsim/server
+	cp couchsim/server/*.js* out/couchsim/server/
+	cd out/couchsim/server && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(BIN)/heddle: _build
 

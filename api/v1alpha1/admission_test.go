@@ -371,6 +371,31 @@ var badInput = map[string]struct {
 		want: []string{"spec.version", "2.5.x or 3.1.x"},
 		good: `spec: {version: "3.1.4"}`,
 	},
+	"peer with an unknown state database": {
+		base: peer, bad: `spec: {stateDatabase: Postgres}`,
+		want: []string{"spec.stateDatabase", `"LevelDB", "CouchDB"`},
+		good: `spec: {stateDatabase: CouchDB}`,
+	},
+	"settings of CouchDB for a peer without it": {
+		base: peer, bad: `spec: {couchDB: {image: "example.org/couchdb:3.4"}}`,
+		want: []string{"couchDB is for stateDatabase CouchDB only"},
+		good: `spec: {stateDatabase: CouchDB, couchDB: {image: "example.org/couchdb:3.4"}}`,
+	},
+	"CouchDB's volume without size": {
+		base: peer, bad: `spec: {stateDatabase: CouchDB, couchDB: {storage: {size: 0Gi}}}`,
+		want: []string{"spec.couchDB.storage", "size must be more than 0"},
+		good: `spec: {stateDatabase: CouchDB, couchDB: {storage: {size: 1Gi}}}`,
+	},
+	"settings of CouchDB for inline peers without it": {
+		base: network, bad: withOrganization(`{name: banka, mspID: BankAMSP, peers: {count: 1, template: {couchDB: {imagePullPolicy: Never}}}}`),
+		want: []string{"spec.organizations[1].peers.template", "couchDB is for stateDatabase CouchDB only"},
+		good: withOrganization(`{name: banka, mspID: BankAMSP, peers: {count: 1, template: {stateDatabase: CouchDB, couchDB: {imagePullPolicy: Never}}}}`),
+	},
+	"state database of orderers": {
+		base: network, bad: `spec: {organizations: [{name: ord, mspID: OrdMSP, orderers: {count: 3, template: {stateDatabase: CouchDB}}}, {name: banka, mspID: BankAMSP, peers: {count: 1}}]}`,
+		want: []string{`unknown field "spec.organizations[0].orderers.template.stateDatabase"`},
+		good: withOrganization(`{name: banka, mspID: BankAMSP, peers: {count: 1, template: {stateDatabase: CouchDB}}}`),
+	},
 	"orderer not named after its organization": {
 		base: orderer, bad: "metadata: {name: orderer0}",
 		want: []string{"metadata.name must end in '-' and spec.organization"},

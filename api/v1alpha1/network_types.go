@@ -114,6 +114,11 @@ type FabricImages struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	CA string `json:"ca,omitempty"`
+	// couchDB is the image of CouchDB, for the peers that have it as state database.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	CouchDB string `json:"couchDB,omitempty"`
 }
 
 // NetworkOrdering describes the ordering service of a network.
@@ -172,7 +177,15 @@ type NetworkPeers struct {
 	// template of each peer.
 	// +optional
 	// +kubebuilder:default={}
-	Template NodeTemplate `json:"template,omitempty,omitzero"`
+	Template PeerTemplate `json:"template,omitempty,omitzero"`
+}
+
+// PeerTemplate is what the peers of one organization have in common.
+// +kubebuilder:validation:XValidation:rule="!has(self.couchDB) || (has(self.stateDatabase) && self.stateDatabase == 'CouchDB')",message="couchDB is for stateDatabase CouchDB only: set that, or leave couchDB out"
+// +kubebuilder:validation:XValidation:rule="has(self.couchDB) || !has(oldSelf.couchDB)",message="couchDB cannot be removed: change its fields"
+type PeerTemplate struct {
+	NodeTemplate `json:",inline"`
+	PeerState    `json:",inline"`
 }
 
 // NodeTemplate is what the nodes of one list have in common.

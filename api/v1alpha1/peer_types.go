@@ -5,6 +5,8 @@ import (
 )
 
 // PeerSpec describes one peer.
+// +kubebuilder:validation:XValidation:rule="!has(self.couchDB) || (has(self.stateDatabase) && self.stateDatabase == 'CouchDB')",message="couchDB is for stateDatabase CouchDB only: set that, or leave couchDB out"
+// +kubebuilder:validation:XValidation:rule="has(self.couchDB) || !has(oldSelf.couchDB)",message="couchDB cannot be removed: change its fields"
 type PeerSpec struct {
 	// organization names the Organization that runs the peer. The peer's name must end in "-" and this name. Immutable.
 	// +required
@@ -14,6 +16,7 @@ type PeerSpec struct {
 	Organization string `json:"organization,omitempty"`
 
 	NodeSettings `json:",inline"`
+	PeerState    `json:",inline"`
 }
 
 // PeerStatus is what was seen of a peer.
@@ -48,7 +51,8 @@ type PeerStatus struct {
 	Certificates []CertificateStatus `json:"certificates,omitempty"`
 }
 
-// Peer is one peer: a Deployment of one pod, a Service, a volume and a Secret of the same name.
+// Peer is one peer: a Deployment of one pod, a Service, a volume and a Secret of the same name, and with CouchDB a second
+// volume and Secret.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=heddle
@@ -57,6 +61,7 @@ type PeerStatus struct {
 // +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.address`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
 // +kubebuilder:printcolumn:name="Build",type=string,JSONPath=`.status.build`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.stateDatabase`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 40 characters that starts with a letter, without dots"

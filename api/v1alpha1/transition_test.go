@@ -112,6 +112,33 @@ var transitions = map[string]struct {
 		base: peer, bad: `spec: {version: "2.5.16"}`,
 		want: []string{"version cannot go from 3.1 back to 2.5"}, good: `spec: {version: "3.1.9"}`,
 	},
+	"peer's state database set later": {
+		base: peer, bad: `spec: {stateDatabase: CouchDB}`,
+		want: []string{"stateDatabase is immutable", "make a new peer"}, good: `spec: {stateDatabase: LevelDB}`,
+	},
+	"peer's state database removed": {
+		base: peer, from: `spec: {stateDatabase: CouchDB}`, bad: `spec: {stateDatabase: null}`,
+		want: []string{"stateDatabase is immutable"}, good: `spec: {couchDB: {image: "example.org/couchdb:3.4"}}`,
+	},
+	"peer's CouchDB removed": {
+		base: peer, from: `spec: {stateDatabase: CouchDB, couchDB: {image: "example.org/couchdb:3.4"}}`, bad: `spec: {couchDB: null}`,
+		want: []string{"couchDB cannot be removed"}, good: `spec: {couchDB: {image: null, storage: {size: 9Gi}}}`,
+	},
+	"storage class of peer's CouchDB changed": {
+		base: peer, from: `spec: {stateDatabase: CouchDB, couchDB: {storage: {storageClassName: fast}}}`, bad: `spec: {couchDB: {storage: {storageClassName: slow}}}`,
+		want: []string{"spec.couchDB.storage", "storageClassName is immutable"}, good: `spec: {couchDB: {storage: {size: 9Gi}}}`,
+	},
+	"inline state database changed": {
+		base: network, from: withOrganization("{name: banka, mspID: BankAMSP, peers: {count: 1, template: {stateDatabase: CouchDB}}}"),
+		bad:  withOrganization("{name: banka, mspID: BankAMSP, peers: {count: 1, template: {stateDatabase: LevelDB}}}"),
+		want: []string{"spec.organizations[1].peers.template.stateDatabase", "stateDatabase is immutable"},
+		good: withOrganization("{name: banka, mspID: BankAMSP, peers: {count: 2, template: {stateDatabase: CouchDB, couchDB: {resources: {limits: {memory: 4Gi}}}}}}"),
+	},
+	"inline state database set later": {
+		base: network, bad: withOrganization("{name: banka, mspID: BankAMSP, peers: {count: 1, template: {stateDatabase: CouchDB}}}, {name: bankb, mspID: BankBMSP, peers: {count: 1}}"),
+		want: []string{"stateDatabase is immutable"},
+		good: withOrganization("{name: banka, mspID: BankAMSP, peers: {count: 1}}, {name: bankb, mspID: BankBMSP, peers: {count: 1}}, {name: bankc, mspID: BankCMSP, peers: {count: 1, template: {stateDatabase: CouchDB}}}"),
+	},
 	"orderer's storage class removed": {
 		base: orderer, from: "spec: {storage: {storageClassName: fast}}", bad: "spec: {storage: {storageClassName: null}}",
 		want: []string{"storageClassName is immutable"}, good: "spec: {storage: {size: 9Gi}}",

@@ -72,7 +72,7 @@ func nodesOf(o *networkObjects, want func(org string) bool) []treeNode {
 		if n := &o.peers.Items[i]; want(n.Spec.Organization) {
 			nodes = append(nodes, treeNode{
 				Kind: "peer", Name: n.Name, readiness: readinessOf(n),
-				Details: joined(n.Status.Address, running(n.Status.Version, n.Status.Build), daysLeft(n.Status.Certificates)),
+				Details: joined(n.Status.Address, running(n.Status.Version, n.Status.Build), stateOf(n), daysLeft(n.Status.Certificates)),
 			})
 		}
 	}
@@ -162,6 +162,14 @@ func running(version, build string) string {
 		return counted("runs", version)
 	}
 	return fmt.Sprintf("runs %s (%s)", version, build)
+}
+
+// stateOf tells a peer's state database. A peer of a release without the field has LevelDB.
+func stateOf(p *v1alpha1.Peer) string {
+	if p.Spec.StateDatabase == "" {
+		return string(v1alpha1.StateLevelDB)
+	}
+	return string(p.Spec.StateDatabase)
 }
 
 func joined(facts ...string) string {

@@ -198,9 +198,7 @@ func (r *upRun) loadImages(ctx context.Context, note func(string)) error {
 	// A folder of archives without a list is fine: then nobody knows what is simulated until the nodes say so.
 	if index, err := image.ReadIndex(dir); err == nil {
 		r.simulated = slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.Simulated })
-		archives = slices.DeleteFunc(archives, func(file string) bool {
-			return slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.OnDemand && e.Archive == filepath.Base(file) })
-		})
+		archives = needed(archives, index)
 	}
 	note(fmt.Sprintf("%d archives from %s", len(archives), dir))
 	for _, s := range r.lab.Sites() {
@@ -209,6 +207,13 @@ func (r *upRun) loadImages(ctx context.Context, note func(string)) error {
 		}
 	}
 	return nil
+}
+
+// needed leaves out what the demo does without: CouchDB's image is as big as all others together.
+func needed(archives []string, index *image.Index) []string {
+	return slices.DeleteFunc(archives, func(file string) bool {
+		return slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.OnDemand && e.Archive == filepath.Base(file) })
+	})
 }
 
 // imagesDir is the folder that is named, or the one beside this program or beside its folder.

@@ -34,15 +34,18 @@ type Entry struct {
 	Source string `json:"source"`
 	// Simulated says that it stands in for one of Fabric's nodes.
 	Simulated bool `json:"simulated,omitempty"`
-	// OnDemand says that it is loaded only where somebody asks for it: it is large, and a network runs without it.
+	// OnDemand says that it is loaded only where somebody asks for it: it is large, and most networks do without it.
 	OnDemand bool `json:"onDemand,omitempty"`
+	// MadeFrom identifies what an image was made from that takes long to make, so that it is not made for nothing.
+	MadeFrom string `json:"madeFrom,omitempty"`
 }
 
 // Missing is an image that could not be had, and the sentence that says why.
 type Missing struct {
-	Name     string `json:"name"`
-	Reason   string `json:"reason"`
-	OnDemand bool   `json:"onDemand,omitempty"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+	// OnDemand says that most networks do without it.
+	OnDemand bool `json:"onDemand,omitempty"`
 }
 
 // MissingError says which images are not there and why.
@@ -91,6 +94,21 @@ func WriteIndex(folder string, index *Index) error {
 	return nil
 }
 
+// Required are the images that every network needs. When one of them is missing, the error is a [MissingError].
+func (i *Index) Required() ([]Entry, error) {
+	var found []Entry
+	for _, e := range i.Images {
+		if !e.OnDemand {
+			found = append(found, e)
+		}
+	}
+	missing := slices.DeleteFunc(slices.Clone(i.Missing), func(m Missing) bool { return m.OnDemand })
+	if len(missing) > 0 {
+		return found, &MissingError{Missing: missing}
+	}
+	return found, nil
+}
+
 // Find returns the named entries, all of them when no name is given. When one is
 // not there, the error is a [MissingError].
 func (i *Index) Find(names ...string) ([]Entry, error) {
@@ -114,20 +132,4 @@ func (i *Index) Find(names ...string) ([]Entry, error) {
 		return found, &MissingError{Missing: missing}
 	}
 	return found, nil
-}
-
-// Standard is the list without what is loaded on demand.
-func (i *Index) Standard() *Index {
-	return &Index{
-		Images:  slices.DeleteFunc(slices.Clone(i.Images), func(e Entry) bool { return e.OnDemand }),
-		Missing: slices.DeleteFunc(slices.Clone(i.Missing), func(m Missing) bool { return m.OnDemand }),
-	}
-}
-
-// OnDemand is the rest.
-func (i *Index) OnDemand() *Index {
-	return &Index{
-		Images:  slices.DeleteFunc(slices.Clone(i.Images), func(e Entry) bool { return !e.OnDemand }),
-		Missing: slices.DeleteFunc(slices.Clone(i.Missing), func(m Missing) bool { return !m.OnDemand }),
-	}
 }

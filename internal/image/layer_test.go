@@ -345,12 +345,15 @@ func TestBuildNodeSpec(t *testing.T) {
 func TestIndexOnDemand(t *testing.T) {
 	index := &Index{
 		Images:  []Entry{{Name: "a"}, {Name: "b", OnDemand: true}},
-		Missing: []Missing{{Name: "c"}, {Name: "d", OnDemand: true}},
+		Missing: []Missing{{Name: "d", OnDemand: true}},
 	}
-	if diff := cmp.Diff(&Index{Images: []Entry{{Name: "a"}}, Missing: []Missing{{Name: "c"}}}, index.Standard()); diff != "" {
-		t.Errorf("standard (-want +got):\n%s", diff)
+	required, err := index.Required()
+	if diff := cmp.Diff([]Entry{{Name: "a"}}, required); diff != "" || err != nil {
+		t.Errorf("required (-want +got):\n%s%v", diff, err)
 	}
-	if diff := cmp.Diff(&Index{Images: []Entry{{Name: "b", OnDemand: true}}, Missing: []Missing{{Name: "d", OnDemand: true}}}, index.OnDemand()); diff != "" {
-		t.Errorf("on demand (-want +got):\n%s", diff)
+	index.Missing = append(index.Missing, Missing{Name: "c"})
+	var missing *MissingError
+	if _, err := index.Required(); !errors.As(err, &missing) || len(missing.Missing) != 1 {
+		t.Errorf("with one missing: %v", err)
 	}
 }

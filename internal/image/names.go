@@ -19,6 +19,7 @@ const (
 	PeerRepository      = "docker.io/hyperledger/fabric-peer"
 	OrdererRepository   = "docker.io/hyperledger/fabric-orderer"
 	CARepository        = "docker.io/hyperledger/fabric-ca"
+	CouchDBRepository   = "docker.io/library/couchdb"
 )
 
 // FullRef writes a short image name out as container runtimes do:

@@ -1,11 +1,15 @@
 package image
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -162,13 +166,8 @@ func CASpec(server, client, version string) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	for _, f := range clientFiles {
-		if !slices.ContainsFunc(files, func(have File) bool { return have.Path == f.Path }) {
-			files = append(files, f)
-		}
-	}
 	return Spec{
-		Files:   files,
+		Files:   merged(files, clientFiles),
 		Folders: []string{"/etc/hyperledger/fabric-ca-server"},
 		Env:     []string{"FABRIC_CA_HOME=/etc/hyperledger/fabric-ca-server", "FABRIC_CA_VER=" + version},
 		Command: []string{"fabric-ca-server", "start"},
@@ -176,6 +175,119 @@ func CASpec(server, client, version string) (Spec, error) {
 		Ports:   []string{"7054/tcp"},
 		Labels:  map[string]string{"org.opencontainers.image.version": version},
 	}, nil
+}
+
+// couchDBUser is the user of CouchDB's stock image.
+const couchDBUser = "5984:5984"
+
+// CouchDBStandIn is what the stand-in for CouchDB is made of.
+type CouchDBStandIn struct {
+	// Program is couchsim.
+	Program string
+	// Server is the folder with PouchDB's server and the packages that it needs.
+	Server string
+	// Node runs that server; Shell is bash, which CouchDB's stock image has, for probes. Both are this machine's own.
+	Node, Shell string
+	// Version of CouchDB's image that it stands in for.
+	Version string
+}
+
+// Spec lays it out as the stock image, as far as those who run CouchDB see it.
+func (s CouchDBStandIn) Spec() (Spec, error) {
+	var files []File
+	for _, p := range []struct{ file, target string }{
+		{s.Program, "/usr/local/bin/couchsim"}, {s.Node, "/usr/local/bin/node"}, {s.Shell, "/bin/bash"},
+	} {
+		more, err := program(p.file, p.target)
+		if err != nil {
+			return Spec{}, err
+		}
+		files = merged(files, more)
+	}
+	server, err := packages(s.Server, "/opt/couchsim")
+	if err != nil {
+		return Spec{}, fmt.Errorf("pack PouchDB's server: %w", err)
+	}
+	return Spec{
+		Files:      append(files, server...),
+		Folders:    []string{"/opt/couchdb/data", "/opt/couchdb/etc/default.d", "/opt/couchdb/etc/local.d"},
+		Entrypoint: []string{"/usr/local/bin/couchsim"},
+		User:       couchDBUser,
+		Ports:      []string{"5984/tcp"},
+		Volumes:    []string{"/opt/couchdb/data"},
+		Labels: map[string]string{
+			"org.opencontainers.image.version": s.Version,
+			"org.opencontainers.image.title":   "couchsim: STAND-IN for CouchDB (PouchDB's server), for trying and testing",
+		},
+	}, nil
+}
+
+// MadeFrom identifies what the stand-in is made from, without a look at each of its thousands of files: the lock file
+// has the hashes of the packages.
+func (s CouchDBStandIn) MadeFrom() (string, error) {
+	sum := sha256.New()
+	for _, file := range []string{s.Program, filepath.Join(s.Server, "server.js"), filepath.Join(s.Server, "package-lock.json")} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("read what the stand-in for CouchDB is made from: %w", err)
+		}
+		_, _ = fmt.Fprintf(sum, "%d\n", len(content)) // a hash takes everything
+		_, _ = sum.Write(content)
+	}
+	for _, file := range []string{s.Node, s.Shell} {
+		info, err := os.Stat(file)
+		if err != nil {
+			return "", fmt.Errorf("read what the stand-in for CouchDB is made from: %w", err)
+		}
+		_, _ = fmt.Fprintf(sum, "%s %d %s\n", file, info.Size(), info.ModTime().UTC())
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// packages reads a folder with the packages of npm below it, without what nothing runs: sources of programs in C, programs
+// for other machines, texts for people.
+func packages(folder, target string) ([]File, error) {
+	platform := "linux-" + map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	var files []File
+	err = fs.WalkDir(root.FS(), ".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			above := path.Base(path.Dir(file))
+			if entry.Name() == ".bin" || above == "leveldown" && entry.Name() == "deps" || above == "pouchdb-fauxton" && entry.Name() == "www" ||
+				above == "prebuilds" && entry.Name() != platform {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		switch path.Ext(file) {
+		case ".md", ".markdown", ".ts", ".map", ".cc", ".h":
+			return nil
+		}
+		if !entry.Type().IsRegular() {
+			return nil
+		}
+		content, err := root.ReadFile(file)
+		files = append(files, File{Path: path.Join(target, file), Content: content})
+		return err
+	})
+	return files, err
+}
+
+// merged adds files that are not there yet: programs share their libraries.
+func merged(files, more []File) []File {
+	for _, f := range more {
+		if !slices.ContainsFunc(files, func(have File) bool { return have.Path == f.Path }) {
+			files = append(files, f)
+		}
+	}
+	return files
 }
 
 // SaysSimulated tells from what a program prints about itself whether it is a stand-in for Fabric's.

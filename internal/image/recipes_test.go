@@ -285,3 +285,63 @@ func TestIndex(t *testing.T) {
 		t.Errorf("got %v for a folder that is not there", err)
 	}
 }
+
+func TestStandInForCouchDBIsLaidOutAsTheStockImage(t *testing.T) {
+	folder := t.TempDir()
+	program, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"couchsim": program, "node": program, "bash": program,
+		"server/server.js": []byte("serve()"), "server/package-lock.json": []byte("{}"), "server/node_modules/.bin/x": []byte("x"),
+		"server/node_modules/leveldown/index.js": []byte("x"), "server/node_modules/leveldown/deps/db.js": []byte("x"),
+		"server/node_modules/leveldown/prebuilds/win32-x64/a.node": []byte("x"), "server/node_modules/leveldown/README.md": []byte("x"),
+		"server/node_modules/pouchdb-fauxton/www/i.js": []byte("x"),
+	} {
+		file := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := CouchDBStandIn{
+		Program: filepath.Join(folder, "couchsim"), Server: filepath.Join(folder, "server"),
+		Node: filepath.Join(folder, "node"), Shell: filepath.Join(folder, "bash"), Version: "3.4",
+	}
+	spec, err := s.Spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range spec.Files {
+		if !strings.HasPrefix(f.Path, "/lib") { // with cgo, this test is a dynamic program
+			got = append(got, f.Path)
+		}
+	}
+	want := []string{
+		"/usr/local/bin/couchsim", "/usr/local/bin/node", "/bin/bash", "/opt/couchsim/node_modules/leveldown/index.js",
+		"/opt/couchsim/package-lock.json", "/opt/couchsim/server.js",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(spec.Labels["org.opencontainers.image.title"], "STAND-IN") || spec.User != "5984:5984" {
+		t.Errorf("title %q, user %q", spec.Labels["org.opencontainers.image.title"], spec.User)
+	}
+	if _, err := Build(spec); err != nil {
+		t.Error(err)
+	}
+	before, err := s.MadeFrom()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "server/package-lock.json"), []byte("{ }"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := s.MadeFrom(); err != nil || after == before {
+		t.Errorf("other packages are not noticed (%v)", err)
+	}
+}

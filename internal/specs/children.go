@@ -53,7 +53,8 @@ func InlinePeers(n *v1alpha1.Network) []*v1alpha1.Peer {
 				ObjectMeta: child(n, PeerName(o.Name, j), o.Name),
 				Spec: v1alpha1.PeerSpec{
 					Organization: o.Name,
-					NodeSettings: settings(n, &o.Peers.Template, n.Spec.Fabric.Images.Peer),
+					NodeSettings: settings(n, &o.Peers.Template.NodeTemplate, n.Spec.Fabric.Images.Peer),
+					PeerState:    peerState(n, &o.Peers.Template.PeerState),
 				},
 			})
 		}
@@ -123,6 +124,19 @@ func settings(n *v1alpha1.Network, t *v1alpha1.NodeTemplate, image string) v1alp
 		ExtraSANs:        t.ExtraSANs,
 		Logging:          t.Logging,
 	}
+}
+
+// peerState names CouchDB's settings for every peer that has it, since they cannot be taken away again.
+func peerState(n *v1alpha1.Network, t *v1alpha1.PeerState) v1alpha1.PeerState {
+	state := *t.DeepCopy()
+	if state.StateDatabase != v1alpha1.StateCouchDB {
+		return state
+	}
+	if state.CouchDB == nil {
+		state.CouchDB = &v1alpha1.CouchDB{}
+	}
+	state.CouchDB.Image = first(state.CouchDB.Image, n.Spec.Fabric.Images.CouchDB)
+	return state
 }
 
 // first is the first of two values that is not empty.

@@ -43,7 +43,7 @@ const (
 	KeyNodeTLSKey   = "tls.key"
 	KeyNodeTLSRoots = "ca.crt"
 
-	// KeyUsername and KeyPassword are the registrar's of fabric-ca.
+	// KeyUsername and KeyPassword are the registrar's of fabric-ca, and those that a peer has for its CouchDB.
 	KeyUsername = "username"
 	KeyPassword = "password"
 )
@@ -89,6 +89,9 @@ func CATLSSecret(organization string) string { return organization + "-ca-tls" }
 
 // MSPConfigMap names the ConfigMap with an organization's public MSP material.
 func MSPConfigMap(organization string) string { return organization + "-msp" }
+
+// CouchDBName names volume, Secret and settings of a peer's CouchDB.
+func CouchDBName(peer string) string { return peer + "-couchdb" }
 
 // CAName names Deployment, Service and volume of an organization's fabric-ca.
 func CAName(organization string) string { return "ca-" + organization }

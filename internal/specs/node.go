@@ -44,13 +44,15 @@ type Node struct {
 	Component string
 	// Settings of the node.
 	Settings *v1alpha1.NodeSettings
+	// State of a peer; nil for an orderer.
+	State *v1alpha1.PeerState
 }
 
 // NodeOfPeer sees a peer as a node.
 func NodeOfPeer(p *v1alpha1.Peer) Node {
 	return Node{
 		Place: PlaceOf(p.Namespace, p.Labels), Name: p.Name, Organization: p.Spec.Organization,
-		Component: v1alpha1.ComponentPeer, Settings: &p.Spec.NodeSettings,
+		Component: v1alpha1.ComponentPeer, Settings: &p.Spec.NodeSettings, State: &p.Spec.PeerState,
 	}
 }
 
@@ -161,15 +163,18 @@ func (n Node) peer(w *workload, in NodeInputs) {
 		containerPort("operations", v1alpha1.PortOperations),
 	}
 	c.VolumeMounts = append(c.VolumeMounts, mountReadOnly("builders", builderPath), mountReadOnly("api", apiPath))
-	c.Env = environment(nodeenv.Peer(nodeenv.PeerConfig{
+	config := nodeenv.PeerConfig{
 		ID: n.Name, MSPID: in.MSPID, Address: n.Address(), Listen: listen(v1alpha1.PortPeer),
 		ChaincodeListen: listen(v1alpha1.PortPeerChaincode), OperationsListen: listen(v1alpha1.PortOperations),
 		ChaincodeAddress: Address(n.Name, n.Place.Network, v1alpha1.PortPeerChaincode),
 		ConfigPath:       configPath, MSPPath: mspPath, DataPath: dataPath, TLS: nodeTLS(),
 		Builders: []nodeenv.Builder{{Name: "heddle", Path: builderPath, Propagate: launch.Propagated()}},
 		Log:      nodeenv.Log{Spec: n.Settings.Logging},
-	}))
-	c.Env = append(c.Env, n.launching()...)
+	}
+	if n.HasCouchDB() {
+		config.CouchDB = &nodeenv.CouchDB{Address: couchDBAddress}
+	}
+	c.Env = append(environment(nodeenv.Peer(config)), n.launching()...)
 	w.init = []corev1.Container{{
 		Name: "builder", Image: in.BuilderImage, ImagePullPolicy: n.Settings.ImagePullPolicy,
 		Args:         []string{"install", builderPath},
@@ -178,6 +183,9 @@ func (n Node) peer(w *workload, in NodeInputs) {
 	}}
 	w.volumes = append(w.volumes, scratch("builders", "", "64Mi"), apiAccess("api"))
 	w.serviceAccount = PeerServiceAccountName(n.Name)
+	if n.HasCouchDB() {
+		n.withCouchDB(w)
+	}
 }
 
 // launching is what heddle-builder has to know of the peer whose contracts it launches.

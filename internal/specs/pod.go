@@ -145,9 +145,13 @@ func templateHash(template corev1.PodTemplateSpec, material string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// harden restricts a container, and has the end of its log told where it fails.
+// harden restricts a container, whatever user it names, and has the end of its log told where it fails.
 func harden(c *corev1.Container) {
+	named := c.SecurityContext
 	c.SecurityContext = restricted()
+	if named != nil {
+		c.SecurityContext.RunAsUser, c.SecurityContext.RunAsGroup = named.RunAsUser, named.RunAsGroup
+	}
 	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 }
 

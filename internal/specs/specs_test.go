@@ -74,6 +74,18 @@ func peer() *v1alpha1.Peer {
 	return p
 }
 
+// couchDBPeer is a peer with CouchDB, all of whose settings are given.
+func couchDBPeer() *v1alpha1.Peer {
+	p := peer()
+	p.Spec.StateDatabase = v1alpha1.StateCouchDB
+	p.Spec.CouchDB = &v1alpha1.CouchDB{
+		Image: "registry.example/couchdb:1", ImagePullPolicy: corev1.PullAlways,
+		Storage:   v1alpha1.NodeStorage{Size: ptr.To(resource.MustParse("20Gi")), StorageClassName: "fast"},
+		Resources: &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")}},
+	}
+	return p
+}
+
 func orderer() *v1alpha1.Orderer {
 	o := &v1alpha1.Orderer{ObjectMeta: metav1.ObjectMeta{Name: "orderer0-ord", Namespace: "trade", Labels: labels}}
 	size := resource.MustParse("20Gi")
@@ -122,7 +134,7 @@ func TestGolden(t *testing.T) {
 	for _, p := range Policies(n, operator) {
 		policies = append(policies, p)
 	}
-	p, o, ca := NodeOfPeer(peer()), NodeOfOrderer(orderer()), CAOf(organization())
+	p, o, ca, c := NodeOfPeer(peer()), NodeOfOrderer(orderer()), CAOf(organization()), NodeOfPeer(couchDBPeer())
 	for name, objects := range map[string][]runtime.Object{
 		"namespace": {Namespace(n)},
 		"bindings":  {OperatorRoleBinding(n, operator), ClientNamespaceRoleBinding(n, "apps", operator)},
@@ -132,7 +144,10 @@ func TestGolden(t *testing.T) {
 		"peer":      {p.Volume(), p.Service(), p.Deployment(inputs())},
 		"orderer":   {o.Volume(), o.Service(), o.Deployment(inputs())},
 		"children":  children(),
-		"ca":        {ca.Volume(), ca.Service(), ca.Deployment("m")},
+		"couchdb": {
+			c.CouchDBVolume(), c.CouchDBSecret("drawn-by-the-controller"), c.CouchDBConfigMap(), c.Service(), c.Deployment(inputs()),
+		},
+		"ca": {ca.Volume(), ca.Service(), ca.Deployment("m")},
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, objects...) })
 	}
@@ -149,7 +164,12 @@ func children() []runtime.Object {
 	n.Spec.Organizations[0].Orderers.Count = ptr.To[int32](1)
 	n.Spec.Organizations[0].MSPID, n.Spec.Organizations[1].MSPID = "OrdMSP", "BankAMSP"
 	n.Spec.Organizations[1].CA = v1alpha1.OrganizationCA{Image: "own/ca:2"}
-	n.Spec.Organizations[1].Peers.Template = v1alpha1.NodeTemplate{Logging: "debug", ExtraSANs: []string{"p.example"}}
+	n.Spec.Organizations[1].Peers.Template = v1alpha1.PeerTemplate{NodeTemplate: v1alpha1.NodeTemplate{Logging: "debug", ExtraSANs: []string{"p.example"}}}
+	n.Spec.Organizations[1].Peers.Template.StateDatabase = v1alpha1.StateLevelDB
+	n.Spec.Organizations = append(n.Spec.Organizations, v1alpha1.NetworkOrganization{Name: "bankb", Peers: &v1alpha1.NetworkPeers{
+		Count: ptr.To[int32](1), Template: v1alpha1.PeerTemplate{PeerState: v1alpha1.PeerState{StateDatabase: v1alpha1.StateCouchDB}},
+	}})
+	n.Spec.Fabric.Images.CouchDB = "r/couchdb:1"
 	n.Spec.Channels = []v1alpha1.NetworkChannel{{Name: "demo"}, {Name: "old"}}
 	n.Spec.Channels[1].Consenters = []string{"orderer0-ord"}
 	old := &v1alpha1.Channel{}
@@ -206,6 +226,8 @@ func TestConfigHashFollowsTemplateAndMaterial(t *testing.T) {
 		"version":      {func(p *v1alpha1.Peer, _ *NodeInputs) { p.Spec.Version = "3.1.6" }, false},
 		"logging":      {func(p *v1alpha1.Peer, _ *NodeInputs) { p.Spec.Logging = "debug" }, false},
 		"certificate":  {func(_ *v1alpha1.Peer, in *NodeInputs) { in.Material = "n" }, false},
+		"LevelDB":      {func(p *v1alpha1.Peer, _ *NodeInputs) { p.Spec.StateDatabase = v1alpha1.StateLevelDB }, true},
+		"CouchDB":      {func(p *v1alpha1.Peer, _ *NodeInputs) { p.Spec.StateDatabase = v1alpha1.StateCouchDB }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := hash(c.change) == same; got != c.equal {
@@ -260,7 +282,7 @@ func TestTolerance(t *testing.T) {
 func TestEveryPodIsRestricted(t *testing.T) {
 	for name, d := range map[string]*appsv1.Deployment{
 		"peer": NodeOfPeer(peer()).Deployment(inputs()), "orderer": NodeOfOrderer(orderer()).Deployment(inputs()),
-		"ca": CAOf(organization()).Deployment("m"),
+		"ca": CAOf(organization()).Deployment("m"), "peer with CouchDB": NodeOfPeer(couchDBPeer()).Deployment(inputs()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := d.Spec.Template.Spec
@@ -272,6 +294,9 @@ func TestEveryPodIsRestricted(t *testing.T) {
 			}
 			for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 				s := c.SecurityContext
+				if s.RunAsUser != nil && *s.RunAsUser == 0 {
+					t.Errorf("container %s runs as root", c.Name)
+				}
 				if *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || len(s.Capabilities.Drop) != 1 {
 					t.Errorf("container %s is not restricted", c.Name)
 				}
@@ -325,7 +350,7 @@ func TestNamesAreUnderstoodByKubernetes(t *testing.T) {
 	org := strings.Repeat("o", 24)
 	for _, name := range []string{
 		PeerName(org, 63), OrdererName(org, 31), CAName(org), RootSecret(org), OpsSecret(org), AppSecret(org),
-		AdminSecret(org), CAAdminSecret(org), CATLSSecret(org), MSPConfigMap(org), PeersPDB(org),
+		AdminSecret(org), CAAdminSecret(org), CATLSSecret(org), MSPConfigMap(org), PeersPDB(org), CouchDBName(PeerName(org, 63)),
 	} {
 		if len(name) > 63 {
 			t.Errorf("%s has %d letters", name, len(name))

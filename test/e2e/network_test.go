@@ -25,6 +25,8 @@ type org struct {
 	Peers     int
 	// CA is the mode of its CA: Managed or, unless given, None.
 	CA string
+	// Template is the content of the peers' template.
+	Template string
 }
 
 // shape says what a test's network looks like.
@@ -60,7 +62,7 @@ spec:
   organizations:
   - {name: ord, mspID: OrdMSP, ca: {mode: None}, orderers: {count: {{.Orderers}}{{with .Orderer}}, template: { {{.}} }{{end}}}}
   {{- range .Orgs}}
-  - {name: {{.Name}}, mspID: {{.MSP}}, ca: {mode: {{or .CA "None"}}}, peers: {count: {{.Peers}}}}
+  - {name: {{.Name}}, mspID: {{.MSP}}, ca: {mode: {{or .CA "None"}}}, peers: {count: {{.Peers}}{{with .Template}}, template: { {{.}} }{{end}}}}
   {{- end}}
   channels:
   {{- range .Channels}}

@@ -18,7 +18,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "changes", Tests: []string{"TestAddPeer", "TestAddOrganization", "TestRaftGrowsAndShrinks", "TestSettingRolls"}},
 	{Name: "users", Tests: []string{"TestApplicationUser", "TestBadInput"}},
 	{Name: "operator", Tests: []string{"TestOperatorKilledAfterFirstJoin", "TestOperatorRestartedAtEachPhase", "TestDrift", "TestFailingStepIsShown"}},
-	{Name: "healing", Tests: []string{"TestContainersKilled", "TestObjectsDeleted"}},
+	{Name: "healing", Tests: []string{"TestContainersKilled", "TestObjectsDeleted", "TestCouchDBSidecar"}},
 	{Name: "leaders", Tests: []string{"TestRaftLeaderKilled", "TestBFTLeaderKilled"}},
 	{Name: "drain", Tests: []string{"TestDrain"}},
 }

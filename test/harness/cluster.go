@@ -163,19 +163,19 @@ func (c *Cluster) claimLab() error {
 	return nil
 }
 
-// archives lists the images of out/images.
+// archives lists the images of out/images that every network needs.
 func (c *Cluster) archives() ([]string, error) {
 	folder := c.Path("out", "images")
 	index, err := image.ReadIndex(folder)
 	if err != nil {
 		return nil, err
 	}
-	index = index.Standard()
-	if len(index.Missing) > 0 {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, &image.MissingError{Missing: index.Missing})
+	required, err := index.Required()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	var files []string
-	for _, e := range index.Images {
+	for _, e := range required {
 		files = append(files, filepath.Join(folder, e.Archive))
 		c.Simulated = c.Simulated || e.Simulated
 	}

@@ -10,7 +10,24 @@ import (
 	"heddle.dev/heddle/internal/image"
 )
 
-// LoadProgram compiles a main package of this module, makes an image with it and puts that on the lab's nodes.
+// LoadImage puts an optional image of out/images on the lab's nodes.
+func (c *Cluster) LoadImage(ctx context.Context, name string) error {
+	if c.Site == nil { // a cluster of somebody's own pulls it
+		return nil
+	}
+	index, err := image.ReadIndex(c.Path("out", "images"))
+	if err != nil {
+		return err
+	}
+	entries, err := index.Find(name)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	c.progress("image %s: %s", entries[0].Ref, entries[0].Source)
+	return c.Site.Load(ctx, c.Path("out", "images", entries[0].Archive))
+}
+
+// LoadProgram compiles the main package of a folder, makes an image with it and puts that on the lab's nodes.
 func (c *Cluster) LoadProgram(ctx context.Context, folder, ref string) error {
 	if c.Site == nil {
 		return fmt.Errorf("%w: loading an image needs a lab", ErrUnavailable)
@@ -21,8 +38,8 @@ func (c *Cluster) LoadProgram(ctx context.Context, folder, ref string) error {
 	}
 	defer os.RemoveAll(tmp)
 	program := filepath.Join(tmp, filepath.Base(folder))
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./"+folder) //nolint:gosec // our own source
-	build.Dir = c.root
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".") //nolint:gosec // our own source
+	build.Dir = c.Path(folder)                                                                             // which may have a module of its own
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("compile %q: %w\n%s", folder, err, out)

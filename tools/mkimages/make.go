@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"heddle.dev/heddle/internal/image"
@@ -26,6 +27,8 @@ type options struct {
 	version             string
 	fabricVersion       string
 	caVersion           string
+	couchDBVersion      string
+	couchsim            string
 	strict              bool
 	onDemand            bool
 	goroot              string
@@ -51,7 +54,9 @@ func (o *options) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	made, err := o.makeAll(ctx)
+	// The first time there is none.
+	before, _ := image.ReadIndex(o.out)
+	made, err := o.makeAll(ctx, before)
 	if err != nil {
 		return err
 	}
@@ -84,14 +89,17 @@ func (o *options) kept() (*image.Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.onDemand {
-		return index.Standard(), nil
+	builds := map[string]bool{}
+	for _, p := range o.builds() {
+		builds[p.name] = true
 	}
-	return index.OnDemand(), nil
+	index.Images = slices.DeleteFunc(index.Images, func(e image.Entry) bool { return builds[e.Name] == o.onDemand })
+	index.Missing = slices.DeleteFunc(index.Missing, func(m image.Missing) bool { return builds[m.Name] == o.onDemand })
+	return index, nil
 }
 
 // makeAll makes the images of this run.
-func (o *options) makeAll(ctx context.Context) (*image.Index, error) {
+func (o *options) makeAll(ctx context.Context, before *image.Index) (*image.Index, error) {
 	index, products := &image.Index{}, o.ours()
 	if o.onDemand {
 		products = o.builds()
@@ -115,7 +123,10 @@ func (o *options) makeAll(ctx context.Context) (*image.Index, error) {
 	if o.onDemand {
 		return index, nil
 	}
-	return index, o.fabric(ctx, index)
+	if err := o.fabric(ctx, index); err != nil {
+		return nil, err
+	}
+	return index, o.couchDB(ctx, index, before)
 }
 
 // builds are the images that builds of contracts run in, with toolchains of this machine.

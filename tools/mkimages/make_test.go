@@ -202,11 +202,14 @@ func TestImagesOnDemand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	later := index.OnDemand()
-	if len(index.Standard().Images) != 8 || len(index.Standard().Missing) != 0 || len(later.Images) != 1 || later.Images[0].Ref != "heddle.dev/heddle-build-go:test" {
-		t.Errorf("the list is %+v", index)
+	required, err := index.Required()
+	if err != nil || len(required) != 8 || len(index.Images) != 9 {
+		t.Errorf("the list is %+v, %v", index, err)
 	}
-	if len(later.Missing) != 1 || !strings.Contains(later.Missing[0].Reason, "install Node.js") {
-		t.Errorf("missing are %+v", later.Missing)
+	if _, err := index.Find("heddle-build-go"); err != nil {
+		t.Error(err)
+	}
+	if len(index.Missing) != 1 || !strings.Contains(index.Missing[0].Reason, "install Node.js") {
+		t.Errorf("missing are %+v", index.Missing)
 	}
 }

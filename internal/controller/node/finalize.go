@@ -28,16 +28,18 @@ func (r *Reconciler) finalize(ctx context.Context, s subject) error {
 		}
 	}
 	meta := metav1.ObjectMeta{Name: s.node.Name, Namespace: s.obj.GetNamespace()}
-	for _, obj := range []client.Object{
+	gone := []client.Object{
 		&appsv1.Deployment{ObjectMeta: meta}, &corev1.Service{ObjectMeta: meta}, &networkingv1.NetworkPolicy{ObjectMeta: meta},
-	} {
+	}
+	for _, obj := range append(gone, s.couchDBSettings()...) {
 		if err := r.apply.Delete(ctx, s.obj, obj, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
 			return err
 		}
 	}
 	// The labels keep a node that was refused for its name from taking the data of the one that has the name.
 	meta.Labels = s.node.Labels()
-	for _, obj := range []client.Object{&corev1.PersistentVolumeClaim{ObjectMeta: meta}, &corev1.Secret{ObjectMeta: meta}} {
+	left := []client.Object{&corev1.PersistentVolumeClaim{ObjectMeta: meta}, &corev1.Secret{ObjectMeta: meta}}
+	for _, obj := range append(left, s.couchDBLeftovers()...) {
 		err := r.apply.Retain(ctx, obj)
 		if s.node.Settings.DeletionPolicy == v1alpha1.DeletionDelete {
 			err = r.apply.Delete(ctx, nil, obj)

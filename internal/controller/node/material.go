@@ -179,7 +179,7 @@ func (r *Reconciler) writeSecret(ctx context.Context, s *scope, secret *corev1.S
 	return nil
 }
 
-// material identifies what the node reads from its Secret and from its organization's ConfigMap, keys apart: they do
+// material identifies what the node reads from its Secrets and from its organization's ConfigMap, keys apart: they do
 // not change without their certificates.
 func (s *scope) material() string {
 	sum := sha256.New()
@@ -189,5 +189,6 @@ func (s *scope) material() string {
 		sum.Write(c.Raw)
 	}
 	sum.Write([]byte(specs.MSPHash(s.msp)))
+	sum.Write(s.password)
 	return hex.EncodeToString(sum.Sum(nil))
 }

@@ -1,6 +1,7 @@
 // Package node reconciles Orderers and Peers, which differ in their environment
 // and in when they may go: each is one Secret with certificates, one volume, one
-// Service and one Deployment of one pod. A changed template is rolled over the
+// Service and one Deployment of one pod. A peer with CouchDB has a second volume
+// and Secret, and the settings of CouchDB. A changed template is rolled over the
 // nodes one at a time. What nodes are to channels is not decided here: the
 // Channel controller joins them, and takes orderers out before they may go.
 package node
@@ -121,7 +122,7 @@ func (r *Reconciler) controller(mgr ctrl.Manager, kind client.Object, component 
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.ofOrganization(component))).
 		Watches(&v1alpha1.Organization{}, handler.EnqueueRequestsFromMapFunc(r.of(component)), appears)
 	if component == v1alpha1.ComponentPeer {
-		b = b.Owns(&networkingv1.NetworkPolicy{}).Owns(&corev1.ServiceAccount{}).Owns(&rbacv1.RoleBinding{})
+		b = b.Owns(&networkingv1.NetworkPolicy{}).Owns(&corev1.ServiceAccount{}).Owns(&rbacv1.RoleBinding{}).Owns(&corev1.ConfigMap{})
 	} else {
 		b = b.Watches(&v1alpha1.Channel{}, handler.EnqueueRequestsFromMapFunc(r.leaving))
 	}
@@ -209,9 +210,11 @@ func (r *Reconciler) bringUp(ctx context.Context, s *scope) error {
 		r.findOrganization,
 		r.refuseDowngrade,
 		r.applyVolume,
+		r.applyCouchDB,
 		r.applyService,
 		r.readOrganization,
 		r.ensureKeys,
+		r.ensureCouchDBPassword,
 		r.rollOut,
 		r.await,
 		r.observeVersion,

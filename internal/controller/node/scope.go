@@ -31,6 +31,8 @@ type scope struct {
 	msp *corev1.ConfigMap
 	// sign and tls are the node's certificates.
 	sign, tls keys.Pair
+	// password of the peer's CouchDB, if it has one.
+	password []byte
 	// want is the Deployment that follows from all that.
 	want *appsv1.Deployment
 	// certs and ran go into the status.

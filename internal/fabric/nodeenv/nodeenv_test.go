@@ -20,7 +20,7 @@ func TestGolden(t *testing.T) {
 	}
 	couch := peer
 	couch.Bootstrap = []string{"peer0-banka.trade:7051", "peer1-banka.trade:7051"}
-	couch.CouchDB = &CouchDB{Address: "127.0.0.1:5984", Username: "peer"}
+	couch.CouchDB = &CouchDB{Address: "127.0.0.1:5984"}
 	couch.Builders = []Builder{{Name: "heddle", Path: "/builders/heddle", Propagate: []string{"POD_NAME", "POD_UID"}}}
 	couch.Log = Log{Spec: "warn", Format: "json"}
 	for name, vars := range map[string][]Var{

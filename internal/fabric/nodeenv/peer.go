@@ -46,17 +46,24 @@ type Builder struct {
 	Propagate []string
 }
 
-// CouchDB says where the state database is. The password is not here: set
-// CouchDBPassword from a Secret.
+// CouchDB says where the state database is. What the peer signs in with is not
+// here: set CouchDBUsername and CouchDBPassword from a Secret.
 type CouchDB struct {
 	// Address is host:port.
 	Address string
-	// Username that the peer signs in with.
-	Username string
 }
 
-// CouchDBPassword is the variable that holds the state database's password.
-const CouchDBPassword = "CORE_LEDGER_STATE_COUCHDBCONFIG_PASSWORD" //nolint:gosec // the name of a variable
+// CouchDBUsername and CouchDBPassword are the variables that hold what the peer
+// signs in to the state database with.
+const (
+	CouchDBUsername = "CORE_LEDGER_STATE_COUCHDBCONFIG_USERNAME"
+	CouchDBPassword = "CORE_LEDGER_STATE_COUCHDBCONFIG_PASSWORD" //nolint:gosec // the name of a variable
+)
+
+// couchDBRetries is how often a request to the state database is tried again,
+// each time after twice the wait: 4 s in all. A peer that cannot commit ends
+// itself, and CouchDB takes a second or two to start again.
+const couchDBRetries = "5"
 
 // Peer renders a peer's environment, in a fixed order.
 func Peer(c PeerConfig) []Var {
@@ -141,6 +148,6 @@ func (c PeerConfig) state() []Var {
 	return []Var{
 		{"CORE_LEDGER_STATE_STATEDATABASE", "CouchDB"},
 		{"CORE_LEDGER_STATE_COUCHDBCONFIG_COUCHDBADDRESS", c.CouchDB.Address},
-		{"CORE_LEDGER_STATE_COUCHDBCONFIG_USERNAME", c.CouchDB.Username},
+		{"CORE_LEDGER_STATE_COUCHDBCONFIG_MAXRETRIES", couchDBRetries},
 	}
 }

@@ -1,0 +1,30 @@
+// Command catalog-go is a sample contract: items that are found by
+// what is in them, with queries and indexes of CouchDB.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "catalog-go: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// run blocks as long as the contract serves the peer that launched it.
+func run() error {
+	contract := new(CatalogContract)
+	contract.Info.Title = "catalog-go"
+	contract.Info.Description = "Items found by rich queries"
+	contract.Info.Version = "1.0.0"
+	chaincode, err := contractapi.NewChaincode(contract)
+	if err != nil {
+		return fmt.Errorf("assemble contract: %w", err)
+	}
+	return chaincode.Start()
+}

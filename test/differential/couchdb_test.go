@@ -1,11 +1,6 @@
 package differential
 
 import (
-	"bufio"
-	"io"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 
 	"heddle.dev/heddle/internal/fabric/nodeenv"
@@ -31,28 +26,9 @@ func runCouchDB(t *testing.T, programs bare.Programs, record bool) {
 	runAll(t, programs, setup{record: record, scenarios: richQueries(), peerEnv: func(string) []nodeenv.Var {
 		return []nodeenv.Var{
 			{Name: "CORE_LEDGER_STATE_STATEDATABASE", Value: "CouchDB"},
-			{Name: "CORE_LEDGER_STATE_COUCHDBCONFIG_COUCHDBADDRESS", Value: startCouchDB(t, dir)},
+			{Name: "CORE_LEDGER_STATE_COUCHDBCONFIG_COUCHDBADDRESS", Value: npm.Serve(t, dir, "server.js")},
 		}
 	}})
-}
-
-// startCouchDB returns the address of a fresh server.
-func startCouchDB(t *testing.T, dir string) string {
-	t.Helper()
-	command := exec.Command("node", "server.js")
-	command.Dir, command.Stderr = dir, os.Stderr
-	out, err := command.StdoutPipe()
-	ok(t, err)
-	ok(t, command.Start())
-	t.Cleanup(func() {
-		_ = command.Process.Kill() // gone is as good
-		_ = command.Wait()
-	})
-	said := bufio.NewReader(out)
-	address, err := said.ReadString('\n')
-	ok(t, err)
-	go func() { _, _ = io.Copy(io.Discard, said) }()
-	return strings.TrimSpace(address)
 }
 
 // richQueries are the cases that need CouchDB as state database.

@@ -5,9 +5,13 @@
 const { createPrivateKey, randomUUID } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
+const { setTimeout } = require('node:timers/promises');
 const { parseArgs } = require('node:util');
 const grpc = require('@grpc/grpc-js');
-const { connect, hash, signers, GatewayError } = require('@hyperledger/fabric-gateway');
+const { connect, hash, signers, EndorseError, GatewayError } = require('@hyperledger/fabric-gateway');
+
+const maxTries = 10;
+const retryEvery = 200; // ms
 
 /**
  * run reads the arguments, connects one user for each identity folder, and walks: that is, takes the users through a
@@ -56,8 +60,11 @@ class User {
       signer: signers.newPrivateKeySigner(createPrivateKey(read('key.pem'))),
       hash: hash.sha256,
       evaluateOptions: within(10), endorseOptions: within(30), submitOptions: within(10), commitStatusOptions: within(60),
+      chaincodeEventsOptions: within(30),
     });
-    this.contract = gateway.getNetwork(channel).getContract(contract);
+    this.network = gateway.getNetwork(channel);
+    this.contract = this.network.getContract(contract);
+    this.block = 0n; // of the last transaction
     this.close = () => {
       gateway.close();
       client.close();
@@ -65,16 +72,51 @@ class User {
   }
 
   /**
-   * submit sends a transaction and waits until it is committed. A call has what goes beyond the arguments: transient
-   * data, which is not written to the ledger, and endorsers, the MSP ids of who has to endorse.
+   * submit sends a transaction and waits until it is committed. One that is not endorsed is tried again for a while: some
+   * endorser may be a block behind. A call has what goes beyond the arguments: transient data, which is not written to
+   * the ledger, and endorsers, the MSP ids of who has to endorse.
    */
   submit(name, args, call = {}) {
-    return this.tell('submits', name, args, this.contract.submit(name, options(args, call)));
+    return this.tell('submits', name, args, this.send(name, options(args, call)));
   }
 
   /** evaluate asks the user's peer, and writes nothing. */
   evaluate(name, args, call = {}) {
     return this.tell('asks', name, args, this.contract.evaluate(name, options(args, call)));
+  }
+
+  /** hears waits until the user's peer has the last transaction of another user, and the event of this name in its block. */
+  async hears(event, other) {
+    const events = await this.network.getChaincodeEvents(this.contract.getChaincodeName(), { startBlock: other.block });
+    try {
+      for await (const { eventName, payload } of events) {
+        if (eventName === event) {
+          console.log(`${this.mspID} hears ${eventName}: ${Buffer.from(payload).toString()}`);
+          return;
+        }
+      }
+    } finally {
+      events.close();
+    }
+  }
+
+  async send(name, options) {
+    for (let tries = 1; ; tries++) {
+      try {
+        const transaction = await this.contract.submitAsync(name, options);
+        const status = await transaction.getStatus();
+        if (!status.successful) {
+          throw new Error(`transaction ${status.transactionId} is not valid: code ${status.code}`);
+        }
+        this.block = status.blockNumber;
+        return transaction.getResult();
+      } catch (error) {
+        if (!(error instanceof EndorseError) || tries === maxTries) {
+          throw error;
+        }
+        await setTimeout(retryEvery);
+      }
+    }
   }
 
   async tell(verb, name, args, result) {

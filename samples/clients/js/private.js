@@ -8,6 +8,7 @@ const { refused, run } = require('./connect.js');
 run('private', 2, async ([seller, buyer], id) => {
   const [price, limit] = [secret('125'), secret('140')];
   await seller.submit('Offer', [id], { transient: price });
+  await buyer.hears('Offered', seller);
   await buyer.evaluate('Get', [id]);
   await buyer.evaluate('Price', [id]);
   await buyer.evaluate('Verify', [id], { transient: price });

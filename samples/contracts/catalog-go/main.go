@@ -18,13 +18,21 @@ func main() {
 
 // run blocks as long as the contract serves the peer that launched it.
 func run() error {
+	chaincode, err := newChaincode()
+	if err != nil {
+		return err
+	}
+	return chaincode.Start()
+}
+
+func newChaincode() (*contractapi.ContractChaincode, error) {
 	contract := new(CatalogContract)
 	contract.Info.Title = "catalog-go"
 	contract.Info.Description = "Items found by rich queries"
 	contract.Info.Version = "1.0.0"
 	chaincode, err := contractapi.NewChaincode(contract)
 	if err != nil {
-		return fmt.Errorf("assemble contract: %w", err)
+		return nil, fmt.Errorf("assemble contract: %w", err)
 	}
-	return chaincode.Start()
+	return chaincode, nil
 }

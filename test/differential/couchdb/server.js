@@ -41,6 +41,19 @@ function parse (body) {
   }
 }
 
+// Pages: the bookmark that CouchDB gives with what it found is, here, how much was found before.
+function paged (req, res, next) {
+  const before = Number(req.body.bookmark ?? 0)
+  delete req.body.bookmark
+  if (before > 0) req.body.skip = before
+  const send = res.send
+  res.send = body => {
+    const found = parse(body)
+    return send.call(res, found && found.docs ? JSON.stringify({ ...found, bookmark: String(before + found.docs.length) }) : body)
+  }
+  next()
+}
+
 const app = express()
 const couch = require('express-pouchdb')(PouchDB.defaults({ adapter: 'memory' }), {
   mode: 'minimumForPouchDB',
@@ -48,5 +61,6 @@ const couch = require('express-pouchdb')(PouchDB.defaults({ adapter: 'memory' })
   inMemoryConfig: true
 })
 couch.disable('etag')
+app.post('/:db/_find', express.json({ type: () => true }), paged)
 app.use(complete, couch)
 const server = app.listen(0, '127.0.0.1', () => console.log(`127.0.0.1:${server.address().port}`))

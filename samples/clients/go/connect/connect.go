@@ -5,8 +5,6 @@ package connect
 import (
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,10 +14,8 @@ import (
 	"github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-gateway/pkg/hash"
 	"github.com/hyperledger/fabric-gateway/pkg/identity"
-	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/status"
 )
 
 // Walk takes users through a sample's transactions. The id is new at each run.
@@ -54,7 +50,9 @@ func Run(contract string, identities int, walk Walk, args []string, out io.Write
 type User struct {
 	MSPID string
 
+	network  *client.Network
 	contract *client.Contract
+	block    uint64 // of the last transaction
 	out      io.Writer
 	close    func()
 }
@@ -95,97 +93,9 @@ func open(folder, profile, channel, contract string, out io.Writer) (*User, erro
 		_ = connection.Close() // it was never used
 		return nil, fmt.Errorf("connect to %s: %w", files.peer.address, err)
 	}
+	network := gw.GetNetwork(channel)
 	return &User{
-		MSPID: files.mspID, contract: gw.GetNetwork(channel).GetContract(contract), out: out,
+		MSPID: files.mspID, network: network, contract: network.GetContract(contract), out: out,
 		close: func() { _, _ = gw.Close(), connection.Close() }, // nothing is under way
 	}, nil
-}
-
-// Call is a transaction with what goes beyond its arguments.
-type Call struct {
-	Name string
-	Args []string
-	// Transient data is seen by endorsers and not written to the ledger.
-	Transient map[string][]byte
-	// Endorsers are the MSP ids of who has to endorse; empty leaves it to the gateway.
-	Endorsers []string
-}
-
-func (c Call) options() []client.ProposalOption {
-	options := []client.ProposalOption{client.WithArguments(c.Args...)}
-	if c.Transient != nil {
-		options = append(options, client.WithTransient(c.Transient))
-	}
-	if c.Endorsers != nil {
-		options = append(options, client.WithEndorsingOrganizations(c.Endorsers...))
-	}
-	return options
-}
-
-// Submit sends a transaction and waits until it is committed.
-func (u *User) Submit(call Call) (string, error) {
-	result, err := u.contract.Submit(call.Name, call.options()...)
-	return u.tell("submits", call, result, err)
-}
-
-// Evaluate asks the user's peer, and writes nothing.
-func (u *User) Evaluate(call Call) (string, error) {
-	result, err := u.contract.Evaluate(call.Name, call.options()...)
-	return u.tell("asks", call, result, err)
-}
-
-// SubmitAll submits transactions one after the other.
-func (u *User) SubmitAll(calls ...Call) error {
-	for _, call := range calls {
-		if _, err := u.Submit(call); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// EvaluateAll asks one thing after the other.
-func (u *User) EvaluateAll(calls ...Call) error {
-	for _, call := range calls {
-		if _, err := u.Evaluate(call); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Refused wants a call to be refused, as this part of the sample shows.
-func (u *User) Refused(_ string, err error) error {
-	if err == nil {
-		return errors.New("this was to be refused")
-	}
-	fmt.Fprintln(u.out, "  as it should be")
-	return nil
-}
-
-func (u *User) tell(verb string, call Call, result []byte, err error) (string, error) {
-	args, encodeErr := json.Marshal(append([]string{}, call.Args...))
-	if encodeErr != nil {
-		return "", encodeErr
-	}
-	said := string(result)
-	if err != nil {
-		said = "refused"
-	}
-	fmt.Fprintf(u.out, "%s %s %s%s: %s\n", u.MSPID, verb, call.Name, args, said)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w%s", call.Name, err, details(err))
-	}
-	return string(result), nil
-}
-
-// details are what the endorsers themselves said.
-func details(err error) string {
-	var out strings.Builder
-	for _, detail := range status.Convert(err).Details() {
-		if d, ok := detail.(*gateway.ErrorDetail); ok {
-			fmt.Fprintf(&out, "\n  %s: %s", d.GetMspId(), d.GetMessage())
-		}
-	}
-	return out.String()
 }

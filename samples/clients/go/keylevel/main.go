@@ -36,6 +36,9 @@ func walk(users []*connect.User, id string) error {
 	if err := owner.SubmitAll(connect.Call{Name: "Offer", Args: []string{id, buyer.MSPID}}); err != nil {
 		return err
 	}
+	if err := buyer.Hears("TitleOffered", owner); err != nil {
+		return err
+	}
 	if err := buyer.SubmitAll(connect.Call{Name: "Accept", Args: []string{id}}); err != nil {
 		return err
 	}

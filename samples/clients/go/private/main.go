@@ -24,6 +24,9 @@ func walk(users []*connect.User, id string) error {
 	if err := seller.SubmitAll(connect.Call{Name: "Offer", Args: []string{id}, Transient: price}); err != nil {
 		return err
 	}
+	if err := buyer.Hears("Offered", seller); err != nil {
+		return err
+	}
 	if err := buyer.EvaluateAll(
 		connect.Call{Name: "Get", Args: []string{id}},
 		connect.Call{Name: "Price", Args: []string{id}},

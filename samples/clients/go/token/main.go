@@ -40,6 +40,9 @@ func walk(users []*connect.User, _ string) error {
 	if err := minter.SubmitAll(connect.Call{Name: "Approve", Args: []string{to, allowance, "20"}}); err != nil {
 		return err
 	}
+	if err := user.Hears("Approval", minter); err != nil {
+		return err
+	}
 	if err := user.SubmitAll(connect.Call{Name: "TransferFrom", Args: []string{from, to, "15"}}); err != nil {
 		return err
 	}
@@ -53,6 +56,9 @@ func walk(users []*connect.User, _ string) error {
 		return err
 	}
 	if err := user.SubmitAll(connect.Call{Name: "Burn", Args: []string{"45"}}); err != nil {
+		return err
+	}
+	if err := minter.Hears("Transfer", user); err != nil {
 		return err
 	}
 	return minter.EvaluateAll(

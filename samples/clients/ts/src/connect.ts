@@ -3,9 +3,13 @@
 import { createPrivateKey, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import * as grpc from '@grpc/grpc-js';
-import { connect, hash, signers, GatewayError, type Contract, type ProposalOptions } from '@hyperledger/fabric-gateway';
+import { connect, hash, signers, EndorseError, GatewayError, type Contract, type Network, type ProposalOptions } from '@hyperledger/fabric-gateway';
+
+const maxTries = 10;
+const retryEvery = 200; // ms
 
 /** Walk takes users through a sample's transactions. The id is new at each run. */
 export type Walk<Users extends User[]> = (users: Users, id: string) => Promise<void>;
@@ -56,7 +60,9 @@ export async function run<Users extends User[]>(contract: string, identities: Us
 export class User {
   readonly mspID: string;
   readonly close: () => void;
+  private readonly network: Network;
   private readonly contract: Contract;
+  private block = 0n; // of the last transaction
 
   constructor(folder: string, profile: string | undefined, channel: string, contract: string) {
     const read = (name: string): Buffer => readFileSync(join(folder, name));
@@ -72,22 +78,61 @@ export class User {
       signer: signers.newPrivateKeySigner(createPrivateKey(read('key.pem'))),
       hash: hash.sha256,
       evaluateOptions: within(10), endorseOptions: within(30), submitOptions: within(10), commitStatusOptions: within(60),
+      chaincodeEventsOptions: within(30),
     });
-    this.contract = gateway.getNetwork(channel).getContract(contract);
+    this.network = gateway.getNetwork(channel);
+    this.contract = this.network.getContract(contract);
     this.close = () => {
       gateway.close();
       client.close();
     };
   }
 
-  /** submit sends a transaction and waits until it is committed. */
+  /**
+   * submit sends a transaction and waits until it is committed. One that is not endorsed is tried again for a while: some
+   * endorser may be a block behind.
+   */
   submit(name: string, args: string[], call: Call = {}): Promise<string> {
-    return this.tell('submits', name, args, this.contract.submit(name, options(args, call)));
+    return this.tell('submits', name, args, this.send(name, options(args, call)));
   }
 
   /** evaluate asks the user's peer, and writes nothing. */
   evaluate(name: string, args: string[], call: Call = {}): Promise<string> {
     return this.tell('asks', name, args, this.contract.evaluate(name, options(args, call)));
+  }
+
+  /** hears waits until the user's peer has the last transaction of another user, and the event of this name in its block. */
+  async hears(event: string, other: User): Promise<void> {
+    const events = await this.network.getChaincodeEvents(this.contract.getChaincodeName(), { startBlock: other.block });
+    try {
+      for await (const { eventName, payload } of events) {
+        if (eventName === event) {
+          console.log(`${this.mspID} hears ${eventName}: ${Buffer.from(payload).toString()}`);
+          return;
+        }
+      }
+    } finally {
+      events.close();
+    }
+  }
+
+  private async send(name: string, options: ProposalOptions): Promise<Uint8Array> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const transaction = await this.contract.submitAsync(name, options);
+        const status = await transaction.getStatus();
+        if (!status.successful) {
+          throw new Error(`transaction ${status.transactionId} is not valid: code ${status.code}`);
+        }
+        this.block = status.blockNumber;
+        return transaction.getResult();
+      } catch (error) {
+        if (!(error instanceof EndorseError) || tries === maxTries) {
+          throw error;
+        }
+        await setTimeout(retryEvery);
+      }
+    }
   }
 
   private async tell(verb: string, name: string, args: string[], result: Promise<Uint8Array>): Promise<string> {

@@ -9,6 +9,7 @@ void run<[User, User]>('keylevel', 2, async ([owner, buyer], id) => {
   await owner.submit('SetPlate', [id, 'B-2'], { endorsers: [owner.mspID] });
   await refused(owner.submit('SetPlate', [id, 'B-2'], { endorsers: [buyer.mspID] }));
   await owner.submit('Offer', [id, buyer.mspID]);
+  await buyer.hears('TitleOffered', owner);
   await buyer.submit('Accept', [id]);
   await buyer.evaluate('Read', [id]);
   await buyer.evaluate('Endorsers', [id]);

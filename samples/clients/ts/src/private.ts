@@ -6,6 +6,7 @@ import { refused, run, type User } from './connect.js';
 void run<[User, User]>('private', 2, async ([seller, buyer], id) => {
   const [price, limit] = [secret('125'), secret('140')];
   await seller.submit('Offer', [id], { transient: price });
+  await buyer.hears('Offered', seller);
   await buyer.evaluate('Get', [id]);
   await buyer.evaluate('Price', [id]);
   await buyer.evaluate('Verify', [id], { transient: price });

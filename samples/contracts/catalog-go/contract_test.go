@@ -11,10 +11,11 @@ func TestItemsComeAndGo(t *testing.T) {
 	l, c := newLedger(), new(CatalogContract)
 	ctx := l.context()
 	const stored = `{"id":"i1","kind":"bolt","maker":"acme","price":30}`
-	if _, err := c.Put(ctx, "i1", "bolt", "acme", 30); err != nil || string(l.state["i1"]) != stored || l.event != "ItemPut "+stored {
+	want := Item{ID: "i1", Kind: "bolt", Maker: "acme", Price: 30}
+	if item, err := c.Put(ctx, "i1", "bolt", "acme", 30); err != nil || *item != want || string(l.state["i1"]) != stored || l.event != "ItemPut "+stored {
 		t.Fatalf("put: %v, %s, event %s", err, l.state["i1"], l.event)
 	}
-	if item, err := c.Get(ctx, "i1"); err != nil || *item != (Item{ID: "i1", Kind: "bolt", Maker: "acme", Price: 30}) {
+	if item, err := c.Get(ctx, "i1"); err != nil || *item != want {
 		t.Errorf("get: %v, %v", item, err)
 	}
 	for name, call := range map[string]struct {

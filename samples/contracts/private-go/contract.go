@@ -20,7 +20,7 @@ const (
 )
 
 var (
-	wordPattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	idPattern     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	amountPattern = regexp.MustCompile(`^[0-9]+$`)
 	saltPattern   = regexp.MustCompile(`^[0-9a-f]{32,64}$`)
 )
@@ -58,7 +58,7 @@ func (c *OfferContract) Offer(ctx contractapi.TransactionContextInterface, id st
 	if err != nil {
 		return nil, err
 	}
-	if err := word("id", id); err != nil {
+	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	seller, err := ctx.GetClientIdentity().GetMSPID()
@@ -88,7 +88,7 @@ func (c *OfferContract) Offer(ctx contractapi.TransactionContextInterface, id st
 
 // Get returns what everybody sees of an offer.
 func (c *OfferContract) Get(ctx contractapi.TransactionContextInterface, id string) (*Offer, error) {
-	if err := word("id", id); err != nil {
+	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	stored, err := ctx.GetStub().GetState(id)
@@ -113,7 +113,7 @@ func (c *OfferContract) Verify(ctx contractapi.TransactionContextInterface, id s
 	if err != nil {
 		return nil, err
 	}
-	if err := word("id", id); err != nil {
+	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	stored, err := ctx.GetStub().GetPrivateDataHash(prices, id)
@@ -148,7 +148,7 @@ func (c *OfferContract) SetLimit(ctx contractapi.TransactionContextInterface, id
 // Limit returns what the caller's organization noted; to be asked of its own
 // peers.
 func (c *OfferContract) Limit(ctx contractapi.TransactionContextInterface, id string) (*Secret, error) {
-	if err := word("id", id); err != nil {
+	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	collection, err := own(ctx)
@@ -229,9 +229,9 @@ func decode(stored []byte, err error, into any, what string) error {
 	return nil
 }
 
-func word(name, text string) error {
-	if !wordPattern.MatchString(text) {
-		return fmt.Errorf("%s %q is not 1 to 64 letters, digits, dots, dashes and underscores", name, text)
+func checkID(id string) error {
+	if !idPattern.MatchString(id) {
+		return fmt.Errorf("id %q is not 1 to 64 letters, digits, dots, dashes and underscores", id)
 	}
 	return nil
 }

@@ -13,8 +13,8 @@ func TestOfferStaysPrivate(t *testing.T) {
 	l, c := newLedger(), new(OfferContract)
 	told := func(amount string) { l.transient = map[string][]byte{"amount": []byte(amount), "salt": []byte(salt)} }
 	told("125")
-	if _, err := c.Offer(l.as("A"), "o1"); err != nil {
-		t.Fatal(err)
+	if offer, err := c.Offer(l.as("A"), "o1"); err != nil || *offer != (Offer{ID: "o1", Seller: "A"}) {
+		t.Fatalf("offer: %v, %v", offer, err)
 	}
 	if diff := cmp.Diff(map[string][]byte{"o1": []byte(`{"id":"o1","seller":"A"}`)}, l.state); diff != "" {
 		t.Errorf("the public state: %s", diff)

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -9,13 +10,13 @@ import (
 )
 
 func main() {
-	if err := connect.Run("asset", 1, walk, os.Args[1:], os.Stdout); err != nil {
+	if err := connect.Run(context.Background(), "asset", 1, walk, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "asset: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func walk(users []*connect.User, id string) error {
+func walk(_ context.Context, users []*connect.User, id string) error {
 	user := users[0]
 	err := user.SubmitAll(
 		connect.Call{Name: "Create", Args: []string{id, "alice", "7"}},

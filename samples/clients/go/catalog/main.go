@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,13 +11,13 @@ import (
 )
 
 func main() {
-	if err := connect.Run("catalog", 1, walk, os.Args[1:], os.Stdout); err != nil {
+	if err := connect.Run(context.Background(), "catalog", 1, walk, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "catalog: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func walk(users []*connect.User, id string) error {
+func walk(_ context.Context, users []*connect.User, id string) error {
 	user := users[0]
 	kind := "kind-" + id
 	err := user.SubmitAll(

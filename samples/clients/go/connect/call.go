@@ -98,8 +98,8 @@ func (u *User) EvaluateAll(calls ...Call) error {
 
 // Hears waits until the user's peer has the last transaction of another user,
 // and the event of this name in its block.
-func (u *User) Hears(event string, other *User) error {
-	ctx, cancel := context.WithTimeout(context.Background(), hearWithin)
+func (u *User) Hears(ctx context.Context, event string, other *User) error {
+	ctx, cancel := context.WithTimeout(ctx, hearWithin)
 	defer cancel()
 	events, err := u.network.ChaincodeEvents(ctx, u.contract.ChaincodeName(), client.WithStartBlock(other.block))
 	if err != nil {

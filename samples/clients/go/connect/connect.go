@@ -3,6 +3,7 @@
 package connect
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"flag"
@@ -19,10 +20,10 @@ import (
 )
 
 // Walk takes users through a sample's transactions. The id is new at each run.
-type Walk func(users []*User, id string) error
+type Walk func(ctx context.Context, users []*User, id string) error
 
 // Run reads the arguments, connects one user for each identity folder, and walks.
-func Run(contract string, identities int, walk Walk, args []string, out io.Writer) error {
+func Run(ctx context.Context, contract string, identities int, walk Walk, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet(contract, flag.ContinueOnError)
 	channel := flags.String("channel", "demo", "`name` of the channel")
 	name := flags.String("contract", contract, "`name` of the contract on the channel")
@@ -43,7 +44,7 @@ func Run(contract string, identities int, walk Walk, args []string, out io.Write
 		defer user.close()
 		users = append(users, user)
 	}
-	return walk(users, *id)
+	return walk(ctx, users, *id)
 }
 
 // User calls a contract as one identity.

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -9,14 +10,14 @@ import (
 )
 
 func main() {
-	if err := connect.Run("keylevel", 2, walk, os.Args[1:], os.Stdout); err != nil {
+	if err := connect.Run(context.Background(), "keylevel", 2, walk, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "keylevel: %v\n", err)
 		os.Exit(1)
 	}
 }
 
 // walk needs an owner and a buyer, of two organizations.
-func walk(users []*connect.User, id string) error {
+func walk(ctx context.Context, users []*connect.User, id string) error {
 	owner, buyer := users[0], users[1]
 	if err := owner.SubmitAll(connect.Call{Name: "Register", Args: []string{id, "B-1"}}); err != nil {
 		return err
@@ -36,7 +37,7 @@ func walk(users []*connect.User, id string) error {
 	if err := owner.SubmitAll(connect.Call{Name: "Offer", Args: []string{id, buyer.MSPID}}); err != nil {
 		return err
 	}
-	if err := buyer.Hears("TitleOffered", owner); err != nil {
+	if err := buyer.Hears(ctx, "TitleOffered", owner); err != nil {
 		return err
 	}
 	if err := buyer.SubmitAll(connect.Call{Name: "Accept", Args: []string{id}}); err != nil {

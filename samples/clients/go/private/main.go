@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -11,20 +12,20 @@ import (
 )
 
 func main() {
-	if err := connect.Run("private", 2, walk, os.Args[1:], os.Stdout); err != nil {
+	if err := connect.Run(context.Background(), "private", 2, walk, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "private: %v\n", err)
 		os.Exit(1)
 	}
 }
 
 // walk needs a seller and a buyer, of two organizations.
-func walk(users []*connect.User, id string) error {
+func walk(ctx context.Context, users []*connect.User, id string) error {
 	seller, buyer := users[0], users[1]
 	price, limit := secret("125"), secret("140")
 	if err := seller.SubmitAll(connect.Call{Name: "Offer", Args: []string{id}, Transient: price}); err != nil {
 		return err
 	}
-	if err := buyer.Hears("Offered", seller); err != nil {
+	if err := buyer.Hears(ctx, "Offered", seller); err != nil {
 		return err
 	}
 	if err := buyer.EvaluateAll(

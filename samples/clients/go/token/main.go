@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -9,7 +10,7 @@ import (
 )
 
 func main() {
-	if err := connect.Run("token", 2, walk, os.Args[1:], os.Stdout); err != nil {
+	if err := connect.Run(context.Background(), "token", 2, walk, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "token: %v\n", err)
 		os.Exit(1)
 	}
@@ -17,7 +18,7 @@ func main() {
 
 // walk needs a minter, whose certificate has the attribute token.minter=true, and
 // a second user.
-func walk(users []*connect.User, _ string) error {
+func walk(ctx context.Context, users []*connect.User, _ string) error {
 	minter, user := users[0], users[1]
 	from, err := minter.Evaluate(connect.Call{Name: "Account"})
 	if err != nil {
@@ -40,7 +41,7 @@ func walk(users []*connect.User, _ string) error {
 	if err := minter.SubmitAll(connect.Call{Name: "Approve", Args: []string{to, allowance, "20"}}); err != nil {
 		return err
 	}
-	if err := user.Hears("Approval", minter); err != nil {
+	if err := user.Hears(ctx, "Approval", minter); err != nil {
 		return err
 	}
 	if err := user.SubmitAll(connect.Call{Name: "TransferFrom", Args: []string{from, to, "15"}}); err != nil {
@@ -58,7 +59,7 @@ func walk(users []*connect.User, _ string) error {
 	if err := user.SubmitAll(connect.Call{Name: "Burn", Args: []string{"45"}}); err != nil {
 		return err
 	}
-	if err := minter.Hears("Transfer", user); err != nil {
+	if err := minter.Hears(ctx, "Transfer", user); err != nil {
 		return err
 	}
 	return minter.EvaluateAll(

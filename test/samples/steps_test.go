@@ -90,7 +90,10 @@ func (s step) do(ctx context.Context, contract string, u user) (uint64, error) {
 	words := strings.Fields(s.call)
 	call := gateway.Call{Channel: channel, Contract: contract, Function: words[0], Endorsers: s.endorsers}
 	for _, w := range words[1:] {
-		call.Args = append(call.Args, []byte(strings.TrimPrefix(w, "-")))
+		if w == "-" {
+			w = ""
+		}
+		call.Args = append(call.Args, []byte(w))
 	}
 	if s.transient != nil {
 		call.Transient = map[string][]byte{}
@@ -99,7 +102,8 @@ func (s step) do(ctx context.Context, contract string, u user) (uint64, error) {
 		call.Transient[name] = []byte(value)
 	}
 	var block uint64
-	return block, bare.Eventually(ctx, func() error {
+	var last error
+	err := bare.Eventually(ctx, func() error {
 		var got []byte
 		var err error
 		if s.ask {
@@ -109,8 +113,16 @@ func (s step) do(ctx context.Context, contract string, u user) (uint64, error) {
 			result, err = u.gateway.Submit(ctx, call)
 			got, block = result.Payload, result.Block
 		}
-		return s.judge(string(got), err)
+		err = s.judge(string(got), err)
+		if ctx.Err() == nil {
+			last = err
+		}
+		return err
 	})
+	if err != nil {
+		return 0, last
+	}
+	return block, nil
 }
 
 func (s step) judge(got string, err error) error {

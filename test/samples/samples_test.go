@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/fabric/ccpackage"
 	"heddle.dev/heddle/internal/fabric/channelconfig"
@@ -65,8 +67,8 @@ func check(t *testing.T, programs bare.Programs) {
 			})
 		}
 		for language, text := range said {
-			if text != said["go"] {
-				t.Errorf("the client of %s in %s says\n%s\nthat in Go\n%s", sample, language, text, said["go"])
+			if diff := cmp.Diff(strings.Split(said["go"], "\n"), strings.Split(text, "\n")); diff != "" {
+				t.Errorf("the client of %s in %s does not say what that in Go does: %s", sample, language, diff)
 			}
 		}
 	}

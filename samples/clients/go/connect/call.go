@@ -132,7 +132,7 @@ func (u *User) tell(verb string, call Call, result []byte, err error) (string, e
 	if err != nil {
 		said = "refused"
 	}
-	fmt.Fprintf(u.out, "%s %s %s%s: %s\n", u.MSPID, verb, call.Name, args, said)
+	fmt.Fprintf(u.out, "%s %s %s %s: %s\n", u.MSPID, verb, call.Name, args, said)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w%s", call.Name, err, details(err))
 	}

@@ -36,12 +36,27 @@ func (n *Network) Deploy(ctx context.Context, name, program string, definition a
 // Serve runs a contract's program as a service and installs its package on
 // every peer. It returns the package id.
 func (n *Network) Serve(ctx context.Context, name, program string) (string, error) {
+	return n.ServeWith(ctx, name, Service{Program: program})
+}
+
+// Service is a contract's program that listens. It finds address and package id
+// in its environment.
+type Service struct {
+	Program string
+	// Args of the program, if it has to be told by them; optional.
+	Args func(address, id string) []string
+	// Meta are the files of the package below META-INF; optional.
+	Meta []ccpackage.File
+}
+
+// ServeWith is Serve for a program with arguments or a package with files.
+func (n *Network) ServeWith(ctx context.Context, name string, service Service) (string, error) {
 	ports, err := freePorts(1)
 	if err != nil {
 		return "", err
 	}
 	address := host + ":" + ports[0]
-	pkg, err := ccpackage.CCAAS(name+"_1", ccpackage.Connection{Address: address, DialTimeout: "10s"})
+	pkg, err := ccpackage.CCAAS(name+"_1", ccpackage.Connection{Address: address, DialTimeout: "10s"}, service.Meta...)
 	if err != nil {
 		return "", err
 	}
@@ -50,8 +65,11 @@ func (n *Network) Serve(ctx context.Context, name, program string) (string, erro
 		return "", err
 	}
 	process := &Process{
-		Name: name, LogFile: filepath.Join(n.Dir, name+".log"), program: program,
+		Name: name, LogFile: filepath.Join(n.Dir, name+".log"), program: service.Program,
 		env: []string{"CHAINCODE_SERVER_ADDRESS=" + address, "CHAINCODE_ID=" + id},
+	}
+	if service.Args != nil {
+		process.args = service.Args(address, id)
 	}
 	n.Contracts = append(n.Contracts, process)
 	if err := process.start(); err != nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -34,7 +32,7 @@ type Options struct {
 	Profile channelconfig.Profile
 	// Change edits the channel before its genesis; optional.
 	Change func(*channelconfig.Channel)
-	// BuilderPath is an external builder for ccaas contracts; a small one of
+	// BuilderPath is an external builder; a small one of
 	// our own if left out. BuilderEnv are the variables it is given.
 	BuilderPath string
 	BuilderEnv  []string
@@ -246,39 +244,6 @@ func (n *Network) JoinPeer(ctx context.Context, p *Peer) error {
 	}
 	if err := client.Join(ctx, n.Genesis); err != nil && !errors.Is(err, admin.ErrChannelExists) {
 		return err
-	}
-	return nil
-}
-
-func (n *Network) builders() []nodeenv.Builder {
-	path := n.options.BuilderPath
-	if path == "" {
-		path = filepath.Join(n.Dir, "builder")
-	}
-	return []nodeenv.Builder{{Name: "heddle", Path: path, Propagate: n.options.BuilderEnv}}
-}
-
-// builderScripts are the least that serves ccaas contracts.
-var builderScripts = map[string]string{
-	"detect": `grep -q '"type":"ccaas"' "$2/metadata.json"`,
-	"build":  `cp -r "$1/." "$3/"`,
-	"release": `mkdir -p "$2/chaincode/server"
-cp "$1/connection.json" "$2/chaincode/server/"
-if [ -d "$1/META-INF/statedb" ]; then cp -r "$1/META-INF/statedb" "$2/"; fi`,
-}
-
-func (n *Network) writeBuilder() error {
-	if n.options.BuilderPath != "" {
-		return nil
-	}
-	dir := filepath.Join(n.Dir, "builder", "bin")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("write builder: %w", err)
-	}
-	for name, script := range builderScripts {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nset -e\n"+script+"\n"), 0o700); err != nil {
-			return fmt.Errorf("write builder: %w", err)
-		}
 	}
 	return nil
 }

@@ -1,17 +1,12 @@
 package differential
 
 import (
-	"bufio"
-	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"heddle.dev/heddle/internal/fabric/nodeenv"
 	"heddle.dev/heddle/test/bare"
-	"heddle.dev/heddle/test/npm"
+	"heddle.dev/heddle/test/couch"
 )
 
 // TestCouchDBReal runs the cases of CouchDB on real nodes.
@@ -24,51 +19,11 @@ func TestCouchDBSimulated(t *testing.T) {
 	runCouchDB(t, bare.RequireSimulated(t), false)
 }
 
-// password of the servers of CouchDB's protocol.
-const password = "of-a-test"
-
-// runCouchDB gives each peer a server of CouchDB's protocol of its own: the stand-in that the lab has too. CouchDB itself
-// is in no package registry that tests can count on.
+// runCouchDB gives each peer a server of CouchDB's protocol of its own.
 func runCouchDB(t *testing.T, programs bare.Programs, record bool) {
 	t.Helper()
-	dir := npm.Prepare(t, filepath.Join("..", "..", "couchsim", "server"))
-	program := filepath.Join(t.TempDir(), "couchsim")
-	if out, err := exec.Command("go", "build", "-o", program, "heddle.dev/heddle/couchsim").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	runAll(t, programs, setup{record: record, scenarios: richQueries(), peerEnv: func(string) []nodeenv.Var {
-		return []nodeenv.Var{
-			{Name: "CORE_LEDGER_STATE_STATEDATABASE", Value: "CouchDB"},
-			{Name: "CORE_LEDGER_STATE_COUCHDBCONFIG_COUCHDBADDRESS", Value: startCouchDB(t, program, dir)},
-			{Name: nodeenv.CouchDBUsername, Value: "heddle"},
-			{Name: nodeenv.CouchDBPassword, Value: password},
-		}
-	}})
-}
-
-// startCouchDB returns the address of a fresh server: it is the last word of the line in which the stand-in tells it.
-func startCouchDB(t *testing.T, program, dir string) string {
-	t.Helper()
-	data, settings := t.TempDir(), t.TempDir()
-	ok(t, os.WriteFile(filepath.Join(settings, "free.ini"), []byte("[chttpd]\nbind_address = 127.0.0.1\nport = 0\n"), 0o600))
-	command := exec.Command(program, "-server", filepath.Join(dir, "server.js"), "-data", data, "-settings", settings)
-	command.Env = append(os.Environ(), "COUCHDB_USER=heddle", "COUCHDB_PASSWORD="+password)
-	out, err := command.StderrPipe()
-	ok(t, err)
-	ok(t, command.Start())
-	t.Cleanup(func() {
-		_ = command.Process.Signal(os.Interrupt) // gone is as good
-		_ = command.Wait()
-	})
-	said := bufio.NewReader(out)
-	for {
-		line, err := said.ReadString('\n')
-		ok(t, err)
-		if before, address, found := strings.Cut(line, " listens on "); found && strings.Contains(before, "STAND-IN") {
-			go func() { _, _ = io.Copy(os.Stderr, said) }()
-			return strings.TrimSpace(address)
-		}
-	}
+	server := couch.Prepare(t, filepath.Join("..", ".."))
+	runAll(t, programs, setup{record: record, scenarios: richQueries(), peerEnv: func(string) []nodeenv.Var { return server.Start(t) }})
 }
 
 // richQueries are the cases that need CouchDB as state database.

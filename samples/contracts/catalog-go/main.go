@@ -1,0 +1,38 @@
+// Command catalog-go is a sample contract: items that are found by
+// what is in them, with queries and indexes of CouchDB.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "catalog-go: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// run blocks as long as the contract serves the peer that launched it.
+func run() error {
+	chaincode, err := newChaincode()
+	if err != nil {
+		return err
+	}
+	return chaincode.Start()
+}
+
+func newChaincode() (*contractapi.ContractChaincode, error) {
+	contract := new(CatalogContract)
+	contract.Info.Title = "catalog-go"
+	contract.Info.Description = "Items found by rich queries"
+	contract.Info.Version = "1.0.0"
+	chaincode, err := contractapi.NewChaincode(contract)
+	if err != nil {
+		return nil, fmt.Errorf("assemble contract: %w", err)
+	}
+	return chaincode, nil
+}

@@ -47,7 +47,7 @@ func (l *launcher) follow(ctx context.Context, pod *corev1.Pod) error {
 			return err
 		}
 		if err := wait(ctx, watchAgain); err != nil {
-			return nil //nolint:nilerr // being told to stop is no failure
+			return nil // being told to stop is no failure
 		}
 		if pod, err = f.read(ctx); err != nil {
 			return err

@@ -81,7 +81,8 @@ func newLauncher(args []string, log io.Writer) (*launcher, error) {
 		PodName: os.Getenv(launch.EnvPodName), PodUID: os.Getenv(launch.EnvPodUID), PodIP: os.Getenv(launch.EnvPodIP),
 	}}
 	if l.peer.Node == "" || l.peer.Network == "" || l.peer.PodName == "" || l.peer.PodUID == "" {
-		return nil, fmt.Errorf("%s, %s, %s or %s is not set: the peer has to pass them on (propagateEnvironment)", launch.EnvNode, launch.EnvNetwork, launch.EnvPodName, launch.EnvPodUID)
+		return nil, fmt.Errorf("%s, %s, %s or %s is not set: the peer has to pass them on (propagateEnvironment)",
+			launch.EnvNode, launch.EnvNetwork, launch.EnvPodName, launch.EnvPodUID)
 	}
 	if l.contract, err = readContract(metadata); err != nil {
 		return nil, err

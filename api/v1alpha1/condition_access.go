@@ -43,3 +43,9 @@ func (i *Identity) GetConditions() *[]metav1.Condition { return &i.Status.Condit
 
 // SetObservedGeneration notes the generation that the status speaks of.
 func (i *Identity) SetObservedGeneration(g int64) { i.Status.ObservedGeneration = g }
+
+// GetConditions returns a pointer to the conditions in the ChaincodeBuild's status.
+func (b *ChaincodeBuild) GetConditions() *[]metav1.Condition { return &b.Status.Conditions }
+
+// SetObservedGeneration notes the generation that the status speaks of.
+func (b *ChaincodeBuild) SetObservedGeneration(g int64) { b.Status.ObservedGeneration = g }

@@ -58,6 +58,10 @@ const (
 	ReasonImageUnavailable = "ImageUnavailable"
 	// ReasonBuildFailed: a contract's source did not become an image; the build's status has the compiler's words.
 	ReasonBuildFailed = "BuildFailed"
+	// ReasonBuildsNotInstalled: this installation has no registry to build with.
+	ReasonBuildsNotInstalled = "BuildsNotInstalled"
+	// ReasonWaitingForSource: a build's source has not been uploaded yet.
+	ReasonWaitingForSource = "WaitingForSource"
 	// ReasonLaunchFailed: a peer could not start a contract's pod.
 	ReasonLaunchFailed = "LaunchFailed"
 	// ReasonCertificateRenewed: a certificate was renewed.

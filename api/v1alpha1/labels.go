@@ -10,7 +10,7 @@ const (
 	LabelTenant = "heddle.dev/tenant"
 	// LabelOrganization names the Organization that an object belongs to.
 	LabelOrganization = "heddle.dev/organization"
-	// LabelComponent says what a pod is: peer, orderer, ca or chaincode.
+	// LabelComponent says what a pod is: peer, orderer, ca, chaincode or build.
 	LabelComponent = "heddle.dev/component"
 	// LabelNode names the Peer, Orderer or Organization (for its CA) that a pod serves.
 	LabelNode = "heddle.dev/node"
@@ -18,6 +18,8 @@ const (
 	LabelChannel = "heddle.dev/channel"
 	// LabelChaincode names the Chaincode that an object belongs to.
 	LabelChaincode = "heddle.dev/chaincode"
+	// LabelBuild names the ChaincodeBuild that an object belongs to.
+	LabelBuild = "heddle.dev/build"
 	// LabelInline marks an object that a Network made from its own spec, with the Network's name as the value.
 	LabelInline = "heddle.dev/inline"
 	// LabelRetained marks data that outlived the object it was made for; the value is "true".
@@ -46,6 +48,7 @@ const (
 	ComponentOrderer   = "orderer"
 	ComponentCA        = "ca"
 	ComponentChaincode = "chaincode"
+	ComponentBuild     = "build"
 )
 
 // Ports of the nodes, the same in every network.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/specs"
 	"heddle.dev/heddle/internal/version"
 )
 
@@ -36,6 +37,8 @@ type Config struct {
 	HealthAddress string
 	// BuilderImage is the image with the peers' external builder.
 	BuilderImage string
+	// Builds are the settings of contracts from source; without a registry there are no builds.
+	Builds specs.BuildSettings
 	// LogLevel below which nothing is logged.
 	LogLevel slog.Level
 	// Dial replaces the way in which nodes are reached; nil dials their Services.
@@ -67,6 +70,11 @@ func Parse(args []string, env func(string) string, out io.Writer) (Config, error
 	str(&cfg.MetricsAddress, "metrics-address", ":8080", "`address` of Prometheus metrics; 0 means none")
 	str(&cfg.HealthAddress, "health-address", ":8081", "`address` of /healthz and /readyz; 0 means none")
 	str(&cfg.BuilderImage, "builder-image", "heddle.dev/heddle-builder:"+version.Version, "`image` with the peers' external builder")
+	str(&cfg.Builds.Registry, "registry", "", "`host:port` of the registry for contracts from source; empty means that there are none")
+	str(&cfg.Builds.GoImage, "build-go-image", "heddle.dev/heddle-build-go:"+version.Version, "`image` that builds contracts in Go")
+	str(&cfg.Builds.NodeImage, "build-node-image", "heddle.dev/heddle-build-node:"+version.Version, "`image` that builds contracts in JavaScript and TypeScript")
+	str(&cfg.Builds.ModuleProxy, "module-proxy", "", "`URL` below which builds find /go and /npm; empty means the public ones")
+	str(&cfg.Builds.ModuleProxyCIDR, "module-proxy-cidr", "", "`CIDR` in which the module proxy stands, for network policies")
 	str(&level, "log-level", "info", "`level` below which nothing is logged: debug, info, warn or error")
 	if err := f.Parse(args); err != nil {
 		return Config{}, err

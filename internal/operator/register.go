@@ -10,6 +10,7 @@ import (
 
 	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/controller/chaincode"
+	"heddle.dev/heddle/internal/controller/chaincodebuild"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/identity"
 	"heddle.dev/heddle/internal/controller/network"
@@ -37,6 +38,10 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 		}),
 		chaincode.New(chaincode.Options{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes,
+			Meta: chaincodebuild.Blobs{Reader: mgr.GetAPIReader(), System: SystemNamespace}.Get,
+		}),
+		chaincodebuild.New(chaincodebuild.Options{
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Settings: cfg.Builds, System: SystemNamespace,
 		}),
 		identity.New(identity.Options{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced, Secrets: secrets,

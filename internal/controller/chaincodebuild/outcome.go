@@ -1,0 +1,159 @@
+package chaincodebuild
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/specs"
+)
+
+const maxFailure = 4096
+
+// observe finds the build's pod.
+func (r *Reconciler) observe(ctx context.Context, s *scope) error {
+	var pods corev1.PodList
+	err := r.opts.Client.List(ctx, &pods, client.InNamespace(s.build.Namespace), client.MatchingLabels{
+		v1alpha1.LabelComponent: v1alpha1.ComponentBuild, v1alpha1.LabelBuild: s.build.Name,
+	})
+	if err != nil {
+		return fmt.Errorf("list the build's pods: %w", err)
+	}
+	if len(pods.Items) > 0 {
+		s.pod = &pods.Items[0]
+	}
+	return nil
+}
+
+// conclude reads the result, or says what is waited for.
+func (r *Reconciler) conclude(_ context.Context, s *scope) error {
+	if result := resultOf(s.pod); result != nil {
+		if result.Digest == "" {
+			return r.end(s, result.Failure)
+		}
+		s.build.Status.Image = &v1alpha1.ChaincodeImage{
+			Name: result.Name, Digest: result.Digest, SBOM: result.SBOM, Provenance: result.Provenance, Meta: result.Meta, Log: result.Log,
+		}
+		s.build.Status.FinishedAt = ptr.To(metav1.NewTime(r.opts.Now()))
+		return nil
+	}
+	if why := failed(s.job, s.pod, s.build); why != "" {
+		return r.end(s, why)
+	}
+	return waiting(s.pod)
+}
+
+// end writes down that there is no image.
+func (r *Reconciler) end(s *scope, why string) error {
+	if why = strings.ToValidUTF8(why, ""); len(why) > maxFailure {
+		why = strings.ToValidUTF8(why[len(why)-maxFailure:], "")
+	}
+	s.build.Status.Failure = why
+	s.build.Status.FinishedAt = ptr.To(metav1.NewTime(r.opts.Now()))
+	return outcome(s.build)
+}
+
+// outcome is what a build that has ended says for ever.
+func outcome(b *v1alpha1.ChaincodeBuild) error {
+	if b.Status.Image != nil {
+		return nil
+	}
+	return kube.Stalled(v1alpha1.ReasonBuildFailed, "The source did not become an image: %s", firstLine(b.Status.Failure))
+}
+
+func firstLine(text string) string {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return "nothing more is known"
+}
+
+// finished takes the key away: the registry takes it no more.
+func (r *Reconciler) finished(ctx context.Context, s *scope) error {
+	if err := r.applier.Delete(ctx, s.build, specs.BuildSecret(s.build, "")); err != nil {
+		return err
+	}
+	return outcome(s.build)
+}
+
+// resultOf is what the container that pushes left; nil while there is nothing.
+func resultOf(pod *corev1.Pod) *specs.BuildResult {
+	if pod == nil {
+		return nil
+	}
+	for i := range pod.Status.ContainerStatuses {
+		t := pod.Status.ContainerStatuses[i].State.Terminated
+		if t == nil {
+			continue
+		}
+		var result specs.BuildResult
+		if json.Unmarshal([]byte(t.Message), &result) != nil || result.Digest == "" && result.Failure == "" {
+			return &specs.BuildResult{Failure: ended("push", t)}
+		}
+		return &result
+	}
+	return nil
+}
+
+// failed says why a build ended without a result; empty while it has not.
+func failed(job *batchv1.Job, pod *corev1.Pod, b *v1alpha1.ChaincodeBuild) string {
+	if pod != nil {
+		for i := range pod.Status.InitContainerStatuses {
+			s := &pod.Status.InitContainerStatuses[i]
+			if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
+				return ended(s.Name, t)
+			}
+		}
+	}
+	if job == nil {
+		return ""
+	}
+	for _, c := range job.Status.Conditions {
+		if c.Type != batchv1.JobFailed || c.Status != corev1.ConditionTrue {
+			continue
+		}
+		if c.Reason == batchv1.JobReasonDeadlineExceeded {
+			return fmt.Sprintf("The build took more than %d s (spec.timeoutSeconds) and was stopped", specs.BuildTimeout(b))
+		}
+		return fmt.Sprintf("The build's pod failed: %s: %s", c.Reason, c.Message)
+	}
+	return ""
+}
+
+func ended(container string, t *corev1.ContainerStateTerminated) string {
+	if t.Reason == "OOMKilled" {
+		return fmt.Sprintf("Container %q of the build ran out of memory: set a higher limit in spec.resources of another ChaincodeBuild", container)
+	}
+	return strings.TrimSpace(fmt.Sprintf("Container %q of the build ended with exit code %d: %s", container, t.ExitCode, t.Message))
+}
+
+// waiting says what a build that goes on is doing.
+func waiting(pod *corev1.Pod) error {
+	if pod == nil {
+		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for the build's pod")
+	}
+	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+		if w := s.State.Waiting; w != nil && strings.Contains(w.Reason, "Image") {
+			return kube.Waiting(v1alpha1.ReasonImageUnavailable, 0, "The image for builds cannot be had: %s: %s; see docs/images.md, make build-images", w.Reason, w.Message)
+		}
+		if s.State.Running == nil {
+			continue
+		}
+		if s.Name == "fetch" {
+			return kube.Waiting(v1alpha1.ReasonWaitingForSource, 0, "Waiting for the source to be uploaded")
+		}
+		return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Container %q is at work", s.Name)
+	}
+	return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for pod %q to start", pod.Name)
+}

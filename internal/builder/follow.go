@@ -194,9 +194,6 @@ func (f *follower) awaitLog() {
 	}
 }
 
-// LogMark stands before the lines of contracts in a peer's log, followed by the label of the package and a blank.
-const LogMark = "contract: "
-
 // copyLines copies lines with the mark, and no more in a second than a peer's log can bear.
 func copyLines(to io.Writer, from io.Reader, label string, now func() time.Time) {
 	reader := bufio.NewReaderSize(from, maxLogLine)
@@ -208,7 +205,7 @@ func copyLines(to io.Writer, from io.Reader, label string, now func() time.Time)
 		}
 		if t := now(); t.Sub(start) >= time.Second {
 			if left > 0 {
-				fmt.Fprintf(to, LogMark+"%s (%d lines left out: more than %d in a second)\n", label, left, logBurst)
+				fmt.Fprintf(to, launch.LogMark+"%s (%d lines left out: more than %d in a second)\n", label, left, logBurst)
 			}
 			start, count, left = t, 0, 0
 		}
@@ -219,7 +216,7 @@ func copyLines(to io.Writer, from io.Reader, label string, now func() time.Time)
 		if tooLong {
 			line = append(slices.Clone(line), "…"...)
 		}
-		fmt.Fprintf(to, LogMark+"%s %s\n", label, line)
+		fmt.Fprintf(to, launch.LogMark+"%s %s\n", label, line)
 	}
 }
 

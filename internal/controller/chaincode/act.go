@@ -10,10 +10,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/specs/launch"
 )
 
 const (
@@ -39,7 +41,26 @@ func (r *Reconciler) act(ctx context.Context, w *world) error {
 	if err := r.commit(ctx, w); err != nil {
 		return err
 	}
-	return w.conclude()
+	if err := w.conclude(); err != nil {
+		return err
+	}
+	if err := r.collect(ctx, w); err != nil {
+		return err
+	}
+	return w.serves()
+}
+
+// collect deletes the pods of packages that nobody calls any more: their peers let them be.
+func (r *Reconciler) collect(ctx context.Context, w *world) error {
+	for _, pod := range w.launches {
+		if pod.Annotations[launch.AnnotationPackageID] == w.packageID || !pod.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if err := r.opts.Client.Delete(ctx, pod); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete pod %q of the former package: %w", pod.Name, err)
+		}
+	}
+	return nil
 }
 
 // install puts the package on every peer that answers and lacks it.
@@ -210,7 +231,7 @@ func (w *world) conclude() error {
 			}
 		}
 	}
-	return w.serves()
+	return nil
 }
 
 // silent tells that the organisation could not be asked what it approved.

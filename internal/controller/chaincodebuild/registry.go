@@ -63,8 +63,11 @@ func (b Blobs) Get(ctx context.Context, image, digest string) ([]byte, error) {
 		return nil, fmt.Errorf("read blob %s: the registry answers %s", digest, answer.Status)
 	}
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxBlob+1))
-	if err != nil || len(raw) > maxBlob {
-		return nil, fmt.Errorf("read blob %s: it is longer than %d bytes, or %w", digest, maxBlob, err)
+	if err != nil {
+		return nil, fmt.Errorf("read blob %s: %w", digest, err)
+	}
+	if len(raw) > maxBlob {
+		return nil, fmt.Errorf("read blob %s: it is longer than %d bytes", digest, maxBlob)
 	}
 	if sum := sha256.Sum256(raw); "sha256:"+hex.EncodeToString(sum[:]) != digest {
 		return nil, fmt.Errorf("read blob %s: the registry gives other bytes", digest)

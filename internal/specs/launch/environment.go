@@ -21,3 +21,6 @@ func Propagated() []string {
 		EnvAPI, EnvNode, EnvNetwork, EnvNetworkID, EnvPodName, EnvPodUID, EnvPodIP,
 	}
 }
+
+// LogMark stands before the lines of contracts in a peer's log, followed by the label of the package and a blank.
+const LogMark = "contract: "

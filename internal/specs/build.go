@@ -112,7 +112,7 @@ func portOf(address string) (int32, error) {
 	if !ok || err != nil {
 		return 0, fmt.Errorf("read the registry's address %q: it is not host:port", address)
 	}
-	return int32(n), nil //nolint:gosec // G115: it was read as 16 bits
+	return int32(n), nil
 }
 
 func proxyPort(raw string) (int32, error) {

@@ -51,7 +51,7 @@ demo-down: $(BIN)/heddle
 test:
 	@tools/test
 
-e2e: _deps images
+e2e: _deps images build-images
 	HEDDLE_LIBEXEC=$(BIN) HEDDLE_E2E_RUN='$(RUN)' go test -count=1 -v -timeout 240m ./test/e2e/...
 
 fuzz:

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"heddle.dev/heddle/internal/image"
+	"heddle.dev/heddle/internal/lab"
 )
 
 // LoadImage puts an optional image of out/images on the lab's nodes.
@@ -57,4 +58,21 @@ func (c *Cluster) LoadProgram(ctx context.Context, folder, ref string) error {
 		return fmt.Errorf("make image %q: %w", ref, err)
 	}
 	return c.Site.Load(ctx, archive)
+}
+
+// InstallBuilds adds what builds contracts from source to the installation: images with toolchains, and the registry.
+func (c *Cluster) InstallBuilds(ctx context.Context) error {
+	for _, name := range []string{"heddle-registry", "heddle-build-go", "heddle-build-node"} {
+		if err := c.LoadImage(ctx, name); err != nil {
+			return err
+		}
+	}
+	args := []string{"install", "--builds"}
+	if c.Lab != nil {
+		args = append(args, "--module-proxy", lab.ModulesURL, "--module-proxy-cidr", lab.ModulesCIDR())
+	}
+	if out, err := c.Heddle(ctx, args...); err != nil {
+		return fmt.Errorf("install builds: %w\n%s", err, out)
+	}
+	return nil
 }

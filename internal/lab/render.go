@@ -56,10 +56,14 @@ const (
 // answers can only give the right bytes or none: skip_verify costs nothing, and
 // the lab need not know the certificate, which the installation makes later.
 func registryHosts(n *NodePlan) string {
-	return fmt.Sprintf(`server = "https://%s"
-capabilities = ["pull"]
+	at := "https://" + netip.AddrPortFrom(n.addr(), registryPort).String()
+	// containerd 1.6 refuses a file without the tree below "host".
+	return fmt.Sprintf(`server = %[1]q
 skip_verify = true
-`, netip.AddrPortFrom(n.addr(), registryPort))
+[host.%[1]q]
+  capabilities = ["pull"]
+  skip_verify = true
+`, at)
 }
 
 // nodeResolver is the node's own /etc/resolv.conf. Nobody listens there, so

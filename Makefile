@@ -38,7 +38,7 @@ _help:
 	@echo 'make lint            formatting and linters'
 	@echo 'make verify          generated files are current'
 	@echo 'make images          programs and image archives, in out/'
-	@echo 'make build-images    images that builds of contracts run in, in out/images too'
+	@echo 'make build-images    images that builds of contracts need, in out/images too'
 
 .PHONY: demo demo-down
 demo: _deps _images

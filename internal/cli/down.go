@@ -86,7 +86,7 @@ func (a *app) downCluster(ctx context.Context, f *upFlags) error {
 		fmt.Fprintln(a.out, "the demo network is gone; the installation was not made by 'up' and stays")
 		return nil
 	}
-	return a.uninstall(ctx, &uninstallFlags{timeout: f.timeout})
+	return a.uninstall(ctx, &uninstallFlags{purge: registryName, timeout: f.timeout})
 }
 
 // downNetwork deletes the demo network with its data, where up made it.

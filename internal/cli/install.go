@@ -34,10 +34,14 @@ func (a *app) installCommand() *cobra.Command {
 		Use:   "install",
 		Short: "Install Heddle in the cluster, or bring it to this version",
 		Long: `Applies the custom resources, the operator's rights, the admission policies and the operator, in this order, and waits
-until the operator is ready. Running it again changes nothing; a newer heddle brings the installation to its version.`,
+until the operator is ready. Running it again changes nothing; a newer heddle brings the installation to its version.
+
+--builds adds what builds contracts from source: a registry, its certificate, and the operator's settings for builds. A later
+install keeps them, with the settings they have, and renews a certificate that ends within 60 days.`,
 		Example: a.text(`  %[1]s install
   %[1]s install --operator-image registry.example/heddle-operator:v1 --builder-image registry.example/heddle-builder:v1
   %[1]s install --namespaces trade,deals   # no rights in the rest of the cluster
+  %[1]s install --builds --module-proxy http://modules.example --module-proxy-cidr 10.1.2.3/32
   %[1]s install --dry-run > heddle.yaml    # for kubectl apply --server-side -f`),
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -50,6 +54,7 @@ until the operator is ready. Running it again changes nothing; a newer heddle br
 	fl.StringVar(&f.builderImage, "builder-image", "", "image with the peers' external builder (that of this version unless given)")
 	fl.StringSliceVar(&f.namespaces, "namespaces", nil,
 		"work in these namespaces only, without any right in the rest of the cluster; Network objects are left alone then")
+	f.flags(fl)
 	fl.BoolVar(&f.wait, "wait", true, "wait until the operator is ready")
 	fl.DurationVar(&f.timeout, "timeout", 3*time.Minute, "how long to wait")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "print the manifests and apply nothing")
@@ -57,11 +62,14 @@ until the operator is ready. Running it again changes nothing; a newer heddle br
 }
 
 func (a *app) install(ctx context.Context, f *installFlags) error {
-	in, err := manifestsFor(f.installSettings)
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
 	if f.dryRun {
+		in, err := manifestsFor(f.installSettings)
+		if err != nil {
+			return err
+		}
 		return a.printManifests(in)
 	}
 	cl, err := a.connect()
@@ -70,6 +78,13 @@ func (a *app) install(ctx context.Context, f *installFlags) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
+	if err := cl.keepBuilds(ctx, &f.installSettings); err != nil {
+		return err
+	}
+	in, err := manifestsFor(f.installSettings)
+	if err != nil {
+		return err
+	}
 	p := a.progress()
 	err = p.Step(ctx, "install", func(ctx context.Context, note func(string)) error {
 		return cl.install(ctx, in, f, note)
@@ -79,6 +94,9 @@ func (a *app) install(ctx context.Context, f *installFlags) error {
 	}
 	operator, _ := f.images()
 	fmt.Fprintf(a.out, "heddle is installed (operator %s in namespace %s)\n", operator, specs.SystemNamespace)
+	if f.builds {
+		fmt.Fprintf(a.out, "contracts are built here (registry %s)\n", registryHost)
+	}
 	return nil
 }
 
@@ -95,7 +113,15 @@ func (c *cluster) install(ctx context.Context, in *installation, f *installFlags
 		return err
 	}
 	note("applying rights and the operator")
-	if err := c.applyAll(ctx, in.all()[len(in.crds):]); err != nil {
+	if err := c.applyAll(ctx, in.namespace); err != nil {
+		return err
+	}
+	if len(in.registry) > 0 {
+		if err := c.ensureRegistryTLS(ctx, time.Now()); err != nil {
+			return fmt.Errorf("make the registry's certificate: %w", err)
+		}
+	}
+	if err := c.applyAll(ctx, in.all()[len(in.crds)+len(in.namespace):]); err != nil {
 		return err
 	}
 	for _, o := range in.unwanted {
@@ -106,7 +132,10 @@ func (c *cluster) install(ctx context.Context, in *installation, f *installFlags
 	if !f.wait {
 		return nil
 	}
-	return c.waitOperator(ctx, note)
+	if err := c.waitDeployment(ctx, "operator", specs.OperatorName, note); err != nil || len(in.registry) == 0 {
+		return err
+	}
+	return c.waitDeployment(ctx, "registry", registryName, note)
 }
 
 // checkNamespaces refuses the namespaced mode for namespaces that do not exist: the operator may not make them.
@@ -164,13 +193,13 @@ func established(crd *apiextensionsv1.CustomResourceDefinition) bool {
 	return false
 }
 
-// waitOperator waits until the operator of the applied version runs and is ready.
-func (c *cluster) waitOperator(ctx context.Context, note func(string)) error {
-	last := "the operator has not started"
+// waitDeployment waits until the operator or the registry of the applied version runs and is ready.
+func (c *cluster) waitDeployment(ctx context.Context, who, name string, note func(string)) error {
+	last := fmt.Sprintf("the %s has not started", who)
 	err := c.until(ctx, &appsv1.DeploymentList{}, []client.ListOption{client.InNamespace(specs.SystemNamespace)}, func(ctx context.Context) (bool, error) {
 		var d appsv1.Deployment
-		if err := c.Get(ctx, client.ObjectKey{Namespace: specs.SystemNamespace, Name: specs.OperatorName}, &d); err != nil {
-			return false, fmt.Errorf("read the operator's Deployment: %w", err)
+		if err := c.Get(ctx, client.ObjectKey{Namespace: specs.SystemNamespace, Name: name}, &d); err != nil {
+			return false, fmt.Errorf("read the %s's Deployment: %w", who, err)
 		}
 		if rolledOut(&d) {
 			steady, err := c.steady(ctx, &d)
@@ -178,7 +207,7 @@ func (c *cluster) waitOperator(ctx context.Context, note func(string)) error {
 				return steady, err
 			}
 		}
-		last = "the operator is starting"
+		last = fmt.Sprintf("the %s is starting", who)
 		if cause := c.podTrouble(ctx, specs.SystemNamespace, d.Spec.Selector.MatchLabels); cause != "" {
 			last = cause
 		}
@@ -186,7 +215,7 @@ func (c *cluster) waitOperator(ctx context.Context, note func(string)) error {
 		return false, nil
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return notReadyErrorf("the operator is not ready in time: %s", last)
+		return notReadyErrorf("the %s is not ready in time: %s", who, last)
 	}
 	return err
 }

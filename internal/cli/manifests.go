@@ -23,11 +23,14 @@ import (
 
 // installation is what install applies, in its order.
 type installation struct {
-	crds []*unstructured.Unstructured
+	crds      []*unstructured.Unstructured
+	namespace []*unstructured.Unstructured
 	// rights and admission stand before the operator starts.
 	rights    []*unstructured.Unstructured
 	admission []*unstructured.Unstructured
-	operator  []*unstructured.Unstructured
+	// registry is empty where there are no builds.
+	registry []*unstructured.Unstructured
+	operator []*unstructured.Unstructured
 	// unwanted objects belong to the other mode and are removed.
 	unwanted []*unstructured.Unstructured
 }
@@ -38,19 +41,28 @@ type installSettings struct {
 	builderImage  string
 	// namespaces of the mode without rights in the cluster as a whole; empty is the whole cluster.
 	namespaces []string
+	buildSettings
 }
 
 // manifestsFor reads the embedded manifests and fills the settings in.
 func manifestsFor(s installSettings) (*installation, error) {
+	s.buildSettings = s.withDefaults()
 	in := &installation{}
 	for folder, list := range map[string]*[]*unstructured.Unstructured{
-		"crd": &in.crds, "rbac": &in.rights, "admission": &in.admission, "operator": &in.operator,
+		"crd": &in.crds, "rbac": &in.rights, "admission": &in.admission, "operator": &in.operator, "registry": &in.registry,
 	} {
 		objects, err := readManifests(config.Files, folder)
 		if err != nil {
 			return nil, err
 		}
 		*list = objects
+	}
+	in.namespace, in.operator = in.operator[:1:1], in.operator[1:]
+	if !s.builds {
+		in.registry = nil
+	}
+	if err := s.fillRegistry(in.registry); err != nil {
+		return nil, err
 	}
 	for _, o := range in.operator {
 		if o.GetKind() == "Deployment" && o.GetName() == specs.OperatorName {
@@ -68,7 +80,7 @@ func manifestsFor(s installSettings) (*installation, error) {
 // all lists the objects in the order in which they are applied.
 func (in *installation) all() []*unstructured.Unstructured {
 	var out []*unstructured.Unstructured
-	for _, list := range [][]*unstructured.Unstructured{in.crds, in.operator[:1], in.rights, in.admission, in.operator[1:]} {
+	for _, list := range [][]*unstructured.Unstructured{in.crds, in.namespace, in.rights, in.admission, in.registry, in.operator} {
 		out = append(out, list...)
 	}
 	return out
@@ -127,28 +139,44 @@ func (s installSettings) images() (operator, builder string) {
 
 // fill writes images and namespaces into the operator's Deployment.
 func (s installSettings) fill(deployment *unstructured.Unstructured) error {
-	containers, _, err := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
-	if err != nil || len(containers) == 0 {
-		return fmt.Errorf("fill in the operator's Deployment: it has no container: %w", err)
-	}
-	c, ok := containers[0].(map[string]any)
-	if !ok {
-		return errors.New("fill in the operator's Deployment: its container is not an object")
-	}
 	operator, builder := s.images()
-	c["image"] = operator
-	if env, ok := c["env"].([]any); ok {
-		for _, e := range env {
-			if v, ok := e.(map[string]any); ok && v["name"] == "HEDDLE_BUILDER_IMAGE" {
+	env := s.env()
+	err := editContainer(deployment, func(c map[string]any) {
+		c["image"] = operator
+		list, _ := c["env"].([]any)
+		for _, e := range list {
+			v, _ := e.(map[string]any)
+			name, _ := v["name"].(string)
+			if value, ok := env[name]; ok {
+				v["value"] = value
+			} else if name == envBuilder {
 				v["value"] = builder
 			}
 		}
+		if len(s.namespaces) > 0 {
+			args, _ := c["args"].([]any)
+			c["args"] = append(args, "--namespaces="+strings.Join(s.namespaces, ","))
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("fill in the operator's Deployment: %w", err)
 	}
-	if len(s.namespaces) > 0 {
-		args, _ := c["args"].([]any)
-		c["args"] = append(args, "--namespaces="+strings.Join(s.namespaces, ","))
+	return nil
+}
+
+// editContainer changes the first container of a Deployment.
+func editContainer(deployment *unstructured.Unstructured, edit func(map[string]any)) error {
+	path := []string{"spec", "template", "spec", "containers"}
+	containers, _, err := unstructured.NestedSlice(deployment.Object, path...)
+	if err != nil || len(containers) == 0 {
+		return fmt.Errorf("it has no container: %w", err)
 	}
-	return unstructured.SetNestedSlice(deployment.Object, containers, "spec", "template", "spec", "containers")
+	c, ok := containers[0].(map[string]any)
+	if !ok {
+		return errors.New("its container is not an object")
+	}
+	edit(c)
+	return unstructured.SetNestedSlice(deployment.Object, containers, path...)
 }
 
 // clusterRoleNamespaced is what the operator may look at in the namespaces it is kept to.

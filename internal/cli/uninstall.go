@@ -24,6 +24,7 @@ import (
 type uninstallFlags struct {
 	leave    bool
 	keepCRDs bool
+	purge    string
 	timeout  time.Duration
 }
 
@@ -36,11 +37,13 @@ func (a *app) uninstallCommand() *cobra.Command {
 		Use:   "uninstall",
 		Short: "Remove Heddle from the cluster; never any data",
 		Long: `Removes operator, rights, admission policies and custom resources. It refuses while Networks or other objects of Heddle
-exist. Data that deleted networks left (namespaces labelled heddle.dev/retained) is never touched.
+exist. Data that deleted networks left (namespaces labelled heddle.dev/retained) is never touched. The sources and images of
+contracts that were built stay in their volume claim, and the namespace that it is in, unless --purge names the claim.
 
 --` + flagLeave + ` removes the operator, its rights and policies, and leaves the networks running as they are with
 their objects and custom resources: nobody looks after them until the next install.`,
 		Example: a.text(`  %[1]s uninstall
+  %[1]s uninstall --purge ` + registryName + `   # sources and images of contracts as well
   %[1]s uninstall --` + flagLeave),
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -50,16 +53,20 @@ their objects and custom resources: nobody looks after them until the next insta
 	}
 	c.Flags().BoolVar(&f.leave, flagLeave, false, "remove the operator although networks exist, and leave them running unmanaged")
 	c.Flags().BoolVar(&f.keepCRDs, "keep-crds", false, "leave the custom resource definitions in the cluster")
+	c.Flags().StringVar(&f.purge, "purge", "", "the name "+registryName+", to delete the sources and images of contracts too")
 	c.Flags().DurationVar(&f.timeout, "timeout", 3*time.Minute, "how long to wait")
 	return c
 }
 
 func (a *app) uninstall(ctx context.Context, f *uninstallFlags) error {
+	if f.purge != "" && f.purge != registryName {
+		return usageErrorf("--purge %q: there is nothing else to purge than %s", f.purge, registryName)
+	}
 	cl, err := a.connect()
 	if err != nil {
 		return err
 	}
-	in, err := manifestsFor(installSettings{})
+	in, err := manifestsFor(installSettings{buildSettings: buildSettings{builds: true}})
 	if err != nil {
 		return err
 	}
@@ -74,10 +81,17 @@ func (a *app) uninstall(ctx context.Context, f *uninstallFlags) error {
 	if len(left) > 0 || f.keepCRDs {
 		in.crds = nil
 	}
+	kept, err := cl.keepRegistryData(ctx, f, in)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	if err := a.removeAll(ctx, cl, in); err != nil {
 		return err
+	}
+	if kept {
+		fmt.Fprintf(a.out, "sources and images of contracts stay in volume claim %s/%s\n", specs.SystemNamespace, registryName)
 	}
 	if len(left) > 0 {
 		fmt.Fprintf(a.out, "the operator is removed; left as they are, without care: %s\n", strings.Join(left, ", "))
@@ -85,6 +99,23 @@ func (a *app) uninstall(ctx context.Context, f *uninstallFlags) error {
 	}
 	fmt.Fprintln(a.out, "heddle is uninstalled")
 	return a.tellRetained(ctx, cl)
+}
+
+// keepRegistryData takes the registry's data out of what is deleted, unless it is to be purged.
+func (c *cluster) keepRegistryData(ctx context.Context, f *uninstallFlags, in *installation) (bool, error) {
+	if f.purge == registryName {
+		return false, nil
+	}
+	var claim corev1.PersistentVolumeClaim
+	err := c.Get(ctx, client.ObjectKey{Namespace: specs.SystemNamespace, Name: registryName}, &claim)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the registry's volume claim: %w", err)
+	}
+	in.withoutRegistryData()
+	return true, nil
 }
 
 // heddleObjects names every object of Heddle's kinds.

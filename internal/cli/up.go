@@ -35,6 +35,7 @@ func (a *app) upCommand() *cobra.Command {
 Heddle, makes the network "demo" with the sample contract, and submits one transaction. Running it again takes up where the
 last run ended. 'down' takes everything away again.`,
 		Example: a.text(`  %[1]s up
+  %[1]s up --builds   # and what builds contracts from source
   %[1]s up --context kind-dev --operator-image registry.example/heddle-operator:v1 \
       --builder-image registry.example/heddle-builder:v1 --contract-image registry.example/asset-go:v1
   %[1]s down`),
@@ -50,6 +51,7 @@ last run ended. 'down' takes everything away again.`,
 	fl.StringVar(&f.operatorImage, "operator-image", "", "image of the operator (that of this version unless given)")
 	fl.StringVar(&f.builderImage, "builder-image", "", "image with the peers' external builder (that of this version unless given)")
 	fl.StringVar(&f.contractImage, "contract-image", "", "image of the sample contract (that of this version unless given)")
+	f.flags(fl)
 	fl.StringVar(&f.lab, "lab", "default", "name of the lab")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long everything may take")
 	return c
@@ -93,6 +95,9 @@ type upReceipt struct {
 }
 
 func (a *app) up(ctx context.Context, f *upFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
 	r := &upRun{app: a, flags: f, steps: a.steps(), start: time.Now()}
 	runCtx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
@@ -196,9 +201,17 @@ func (r *upRun) loadImages(ctx context.Context, note func(string)) error {
 		return fmt.Errorf("there is no image archive (*.tar) in %s: make them with 'make images', or name their folder with --images or HEDDLE_IMAGES", dir)
 	}
 	// A folder of archives without a list is fine: then nobody knows what is simulated until the nodes say so.
-	if index, err := image.ReadIndex(dir); err == nil {
+	index, err := image.ReadIndex(dir)
+	if err == nil {
 		r.simulated = slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.Simulated })
 		archives = needed(archives, index)
+	}
+	if r.flags.builds {
+		more, err := buildArchives(dir, index, r.flags.buildSettings)
+		if err != nil {
+			return err
+		}
+		archives = append(archives, more...)
 	}
 	note(fmt.Sprintf("%d archives from %s", len(archives), dir))
 	for _, s := range r.lab.Sites() {
@@ -214,6 +227,34 @@ func needed(archives []string, index *image.Index) []string {
 	return slices.DeleteFunc(archives, func(file string) bool {
 		return slices.ContainsFunc(index.Images, func(e image.Entry) bool { return e.OnDemand && e.Archive == filepath.Base(file) })
 	})
+}
+
+// buildArchives are the images that builds need and that are not given by other names.
+func buildArchives(dir string, index *image.Index, s buildSettings) ([]string, error) {
+	const hint = "make them with 'make build-images'"
+	if index == nil {
+		return nil, fmt.Errorf("there is no list of images in %s, so that nobody knows which builds need: %s", dir, hint)
+	}
+	var names []string
+	for name, given := range map[string]string{
+		"heddle-registry": s.registryImage, "heddle-build-go": s.buildGoImage, "heddle-build-node": s.buildNodeImage,
+	} {
+		if given == "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	entries, err := index.Find(names...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, hint)
+	}
+	var out []string
+	for _, e := range entries {
+		if e.OnDemand { // others are loaded anyway
+			out = append(out, filepath.Join(dir, e.Archive))
+		}
+	}
+	return out, nil
 }
 
 // imagesDir is the folder that is named, or the one beside this program or beside its folder.

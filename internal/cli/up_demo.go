@@ -18,6 +18,7 @@ import (
 	"heddle.dev/heddle/config"
 	"heddle.dev/heddle/internal/fabric/gateway"
 	"heddle.dev/heddle/internal/image"
+	"heddle.dev/heddle/internal/lab"
 	"heddle.dev/heddle/internal/specs"
 	"heddle.dev/heddle/internal/version"
 )
@@ -34,6 +35,10 @@ const annotationMadeBy = "heddle.dev/made-by"
 
 // install installs Heddle, and marks an installation that was not there before.
 func (r *upRun) install(ctx context.Context, note func(string)) error {
+	r.labBuilds()
+	if err := r.cluster.keepBuilds(ctx, &r.flags.installSettings); err != nil {
+		return err
+	}
 	in, err := manifestsFor(r.flags.installSettings)
 	if err != nil {
 		return err
@@ -45,21 +50,31 @@ func (r *upRun) install(ctx context.Context, note func(string)) error {
 	}
 	isNew := apierrors.IsNotFound(err)
 	f := &installFlags{installSettings: r.flags.installSettings, wait: true}
+	by := ns.Annotations[annotationMadeBy]
 	if isNew {
-		for _, o := range in.operator {
-			if o.GetKind() == "Namespace" {
-				o.SetAnnotations(map[string]string{annotationMadeBy: "up"})
-			}
-		}
-	} else if ns.Annotations[annotationMadeBy] != "" {
-		// Server-side apply removes what its owner does not name any more.
-		for _, o := range in.operator {
-			if o.GetKind() == "Namespace" {
-				o.SetAnnotations(map[string]string{annotationMadeBy: ns.Annotations[annotationMadeBy]})
-			}
+		by = "up"
+	}
+	// Server-side apply removes what its owner does not name any more.
+	if by != "" {
+		for _, o := range in.namespace {
+			o.SetAnnotations(map[string]string{annotationMadeBy: by})
 		}
 	}
 	return r.cluster.install(ctx, in, f, note)
+}
+
+// labBuilds gives builds the lab's own proxy for modules, and the registry the addresses of the lab's machines.
+func (r *upRun) labBuilds() {
+	s := &r.flags.buildSettings
+	if !s.builds || r.lab == nil {
+		return
+	}
+	if s.moduleProxy == "" && s.moduleProxyCIDR == "" {
+		s.moduleProxy, s.moduleProxyCIDR = lab.ModulesURL, lab.ModulesCIDR()
+	}
+	if len(s.machineCIDRs) == 0 {
+		s.machineCIDRs = []string{r.lab.Sites()[0].NodeRange()}
+	}
 }
 
 // network applies the sample network and contract, and waits for the network.

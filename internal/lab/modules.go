@@ -35,6 +35,10 @@ const (
 	modulesPort      = 80
 )
 
+// ModulesCIDR is the address behind ModulesURL, for network policies: its port
+// is 80.
+func ModulesCIDR() string { return netip.PrefixFrom(hub(), hub().BitLen()).String() }
+
 // hub is an address of the network in which the sites meet; a cut does not
 // touch it.
 func hub() netip.Addr { return addr4(10, 200, 0, 1) }

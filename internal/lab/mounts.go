@@ -116,12 +116,27 @@ func mountNode(p *Plan, n *NodePlan) error {
 			return err
 		}
 	}
+	if err := bindResolver(n); err != nil {
+		return err
+	}
 	if err := os.MkdirAll("/run/lock", 0o755); err != nil {
 		return err
 	}
 	// Pods with mount propagation need a shared tree.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return fmt.Errorf("make mounts shared: %w", err)
+	}
+	return nil
+}
+
+// bindResolver gives the node a resolv.conf of its own. A machine may have
+// none, or a link into a folder that is covered here: without the file lookups
+// ask 127.0.0.1 just as well.
+func bindResolver(n *NodePlan) error {
+	const target = "/etc/resolv.conf"
+	err := unix.Mount(n.path(nodeResolverFile), target, "", unix.MS_BIND, "")
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("bind %q: %w", target, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -31,13 +32,47 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %q
     conf_dir = %q
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = %q
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       # crun does what runc does in a fraction of the time: design/0004-crun.md.
       BinaryName = "crun"
-`, n.path("containerd"), socketPath, pauseRef, cniBin, n.path("cni"))
+`, n.path("containerd"), socketPath, pauseRef, cniBin, n.path("cni"), n.path(certsDir))
 }
+
+const (
+	certsDir = "certs.d"
+	// registryHost is the name that images of contracts have for a registry, and registryPort where each node has it
+	// (config/registry).
+	registryHost = "registry.heddle-system.svc:5000"
+	registryPort = 30500
+)
+
+// registryHosts tells containerd, which resolves no Services, where the
+// registry of an installation is: at the node's own address, which is not in
+// the registry's certificate. Images are pulled by digest, so that whoever
+// answers can only give the right bytes or none: skip_verify costs nothing, and
+// the lab need not know the certificate, which the installation makes later.
+func registryHosts(n *NodePlan) string {
+	at := "https://" + netip.AddrPortFrom(n.addr(), registryPort).String()
+	// containerd 1.6 refuses a file without the tree below "host".
+	return fmt.Sprintf(`server = %[1]q
+skip_verify = true
+[host.%[1]q]
+  capabilities = ["pull"]
+  skip_verify = true
+`, at)
+}
+
+// nodeResolver is the node's own /etc/resolv.conf. Nobody listens there, so
+// that containerd learns at once that an image's host is unknown: the machine's
+// servers cannot be reached from a node, and waiting for them takes 20 s.
+const (
+	nodeResolverFile = "node-resolv.conf"
+	nodeResolver     = "nameserver 127.0.0.1\n"
+)
 
 // cniConfig renders the pod network of a node: a bridge with the node's pod
 // range, routed (not masqueraded) to the others.
@@ -128,7 +163,7 @@ func writeNodeFiles(p *Plan, s *SitePlan, n *NodePlan, cniBin string) error {
 	if err := clearAddresses(n); err != nil {
 		return fmt.Errorf("clear pod addresses of node %q: %w", n.Name, err)
 	}
-	for _, d := range []string{"log", "cni-state/results", "cni", "containerd", "kubelet", "pod-logs", "container-logs", "volume-plugins"} {
+	for _, d := range []string{"log", "cni-state/results", "cni", "containerd", "kubelet", filepath.Join(certsDir, registryHost), "pod-logs", "container-logs", "volume-plugins"} {
 		if err := os.MkdirAll(n.path(d), 0o755); err != nil {
 			return fmt.Errorf("make folders of node %q: %w", n.Name, err)
 		}
@@ -146,11 +181,13 @@ func writeNodeFiles(p *Plan, s *SitePlan, n *NodePlan, cniBin string) error {
 		return err
 	}
 	for path, raw := range map[string][]byte{
-		n.path("containerd.toml"):                    []byte(containerdConfig(n, cniBin)),
-		filepath.Join(n.Dir, "cni/10-pods.conflist"): cni,
-		n.path("kubelet.yaml"):                       kubelet,
-		n.path("kube-proxy.yaml"):                    proxy,
-		n.path("resolv.conf"):                        nil,
+		n.path("containerd.toml"):                                   []byte(containerdConfig(n, cniBin)),
+		filepath.Join(n.Dir, "cni/10-pods.conflist"):                cni,
+		n.path("kubelet.yaml"):                                      kubelet,
+		n.path("kube-proxy.yaml"):                                   proxy,
+		n.path("resolv.conf"):                                       nil,
+		n.path(nodeResolverFile):                                    []byte(nodeResolver),
+		n.path(filepath.Join(certsDir, registryHost, "hosts.toml")): []byte(registryHosts(n)),
 	} {
 		if err := writeFile(path, raw, 0o644); err != nil {
 			return err

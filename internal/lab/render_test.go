@@ -38,6 +38,7 @@ func TestNodeFiles(t *testing.T) {
 	s, n := &p.Sites[1], &p.Sites[1].Nodes[1]
 	renders := map[string]func() ([]byte, error){
 		"containerd.toml": func() ([]byte, error) { return []byte(containerdConfig(n, "/usr/lib/cni")), nil },
+		"hosts.toml":      func() ([]byte, error) { return []byte(registryHosts(n)), nil },
 		"cni.json":        func() ([]byte, error) { return cniConfig(n) },
 		"kubelet.yaml":    func() ([]byte, error) { return kubeletConfig(p, s, n) },
 		"kube-proxy.yaml": func() ([]byte, error) { return proxyConfig(s, n) },
@@ -106,7 +107,8 @@ func TestWriteNodeFiles(t *testing.T) {
 	}
 	for path, want := range map[string]bool{
 		"containerd.toml": true, "cni/10-pods.conflist": true, "kubelet.yaml": true, "kube-proxy.yaml": true,
-		"resolv.conf": true, "cni-state/results": true, "cni-state/results/pods-old": false, "cni-state/networks": false,
+		"resolv.conf": true, "node-resolv.conf": true, "certs.d/registry.heddle-system.svc:5000/hosts.toml": true,
+		"cni-state/results": true, "cni-state/results/pods-old": false, "cni-state/networks": false,
 	} {
 		if exists(n.path(path)) != want {
 			t.Errorf("%s: exists is %t, want %t", path, !want, want)

@@ -33,6 +33,9 @@ func (s *Site) Name() string { return s.plan.Name }
 // KubeconfigPath is the file that kubectl and clients use.
 func (s *Site) KubeconfigPath() string { return s.plan.kubeconfig() }
 
+// NodeRange are the addresses of the site's nodes.
+func (s *Site) NodeRange() string { return s.plan.nodeRange().String() }
+
 // NodeNames lists the site's nodes; the first one has the control plane.
 func (s *Site) NodeNames() []string {
 	var out []string

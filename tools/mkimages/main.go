@@ -23,7 +23,7 @@ func main() {
 	flag.StringVar(&o.couchDBVersion, "couchdb-version", "", "tag of CouchDB's image to pull, or to pack a stand-in for; empty: leave it as it is")
 	flag.StringVar(&o.couchsim, "couchsim", "out/couchsim", "folder of the stand-in for CouchDB: the program couchsim, and server with its packages")
 	flag.BoolVar(&o.strict, "strict", false, "fail when an image is missing")
-	flag.BoolVar(&o.onDemand, "on-demand", false, "make the images that builds of contracts run in, and leave the others as they are")
+	flag.BoolVar(&o.onDemand, "on-demand", false, "make the images that builds of contracts need, and leave the others as they are")
 	flag.StringVar(&o.goroot, "goroot", "", "the Go toolchain to pack, with -on-demand")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

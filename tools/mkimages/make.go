@@ -129,10 +129,13 @@ func (o *options) makeAll(ctx context.Context, before *image.Index) (*image.Inde
 	return index, o.couchDB(ctx, index, before)
 }
 
-// builds are the images that builds of contracts run in, with toolchains of this machine.
+// builds are the images that builds of contracts need: the registry, and those they run in, with toolchains of this machine.
 func (o *options) builds() []product {
 	program := filepath.Join(o.bin, "heddle-build")
 	return []product{
+		{"heddle-registry", image.RegistryRepository, o.version, "built", func() (image.Spec, error) {
+			return image.ProgramSpec(filepath.Join(o.bin, "heddle-registry"), "5000/tcp")
+		}},
 		{"heddle-build-go", image.BuildGoRepository, o.version, "built, with this machine's Go", func() (image.Spec, error) {
 			return image.BuildGoSpec(program, o.goroot)
 		}},
@@ -154,7 +157,6 @@ func (o *options) ours() []product {
 	return []product{
 		{"heddle-operator", image.OperatorRepository, o.version, "built", program("heddle-operator")},
 		{"heddle-builder", image.BuilderRepository, o.version, "built", program("heddle-builder")},
-		{"heddle-registry", image.RegistryRepository, o.version, "built", program("heddle-registry", "5000/tcp")},
 		{"asset-go", image.AssetRepository, o.version, "built", program("asset-go", "9999/tcp")},
 		{"testbox", image.TestboxRepository, o.version, "built", program("testbox", "8080/tcp")},
 		{"fabric-ca", image.CARepository, o.caVersion, "built", func() (image.Spec, error) {

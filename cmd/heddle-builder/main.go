@@ -1,5 +1,5 @@
 // Command heddle-builder is the external builder that Heddle puts into a peer's
-// pod. The peer calls it as bin/detect, bin/build and bin/release; an init
+// pod. The peer calls it as bin/detect, bin/build, bin/release and bin/run; an init
 // container calls "heddle-builder install DIR".
 package main
 

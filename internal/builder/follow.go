@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,6 +24,7 @@ const (
 	watchAgain = time.Second
 	// placeTimeout is how long a machine may be looked for: callers wait meanwhile.
 	placeTimeout = 8 * time.Second
+	forever      = time.Duration(math.MaxInt64)
 	maxLogLine   = 4 << 10
 	logRest      = time.Second
 	// logBurst lines a second at most go from a contract into the peer's log.
@@ -37,19 +39,19 @@ func (l *launcher) follow(ctx context.Context, pod *corev1.Pod) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f := &follower{launcher: l, created: time.Now()}
+	defer func() {
+		cancel()
+		f.awaitLog()
+	}()
 	for {
-		err := f.watch(ctx, pod.ResourceVersion)
+		err := f.watch(ctx, pod)
+		if errors.Is(err, errBroken) && wait(ctx, watchAgain) == nil {
+			pod, err = f.read(ctx)
+		}
 		switch {
 		case errors.Is(err, errGone), ctx.Err() != nil:
-			return nil
-		case err == nil || errors.Is(err, errBroken):
-		default:
-			return err
-		}
-		if err := wait(ctx, watchAgain); err != nil {
 			return nil // being told to stop is no failure
-		}
-		if pod, err = f.read(ctx); err != nil {
+		case err != nil:
 			return err
 		}
 	}
@@ -83,20 +85,23 @@ func (f *follower) read(ctx context.Context) (*corev1.Pod, error) {
 	}
 }
 
-// watch looks at the pod each time that it changes.
-func (f *follower) watch(ctx context.Context, version string) error {
+// watch looks at the pod each time that it changes from what it last was.
+func (f *follower) watch(ctx context.Context, last *corev1.Pod) error {
 	// A pod that finds no machine does not change any more.
-	ctx, cancel := context.WithCancelCause(ctx)
+	watching, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	query := url.Values{"watch": {"1"}, "fieldSelector": {"metadata.name=" + f.name}, "resourceVersion": {version}}
-	answer, err := f.api.open(ctx, http.MethodGet, f.path("pods", ""), query, nil)
+	query := url.Values{"watch": {"1"}, "fieldSelector": {"metadata.name=" + f.name}, "resourceVersion": {last.ResourceVersion}}
+	answer, err := f.api.open(watching, http.MethodGet, f.path("pods", ""), query, nil)
 	if err != nil {
 		return errBroken
 	}
 	defer func() { _ = answer.Body.Close() }()
-	place := time.AfterFunc(placeTimeout-time.Since(f.created), func() { cancel(errUnplaced) })
+	left := placeTimeout - time.Since(f.created)
+	if last.Spec.NodeName != "" {
+		left = forever
+	}
+	place := time.AfterFunc(left, func() { cancel(errUnplaced) })
 	defer place.Stop()
-	var last *corev1.Pod
 	decoder := json.NewDecoder(answer.Body)
 	for {
 		var event struct {
@@ -104,7 +109,7 @@ func (f *follower) watch(ctx context.Context, version string) error {
 			Object json.RawMessage `json:"object"`
 		}
 		if err := decoder.Decode(&event); err != nil {
-			if errors.Is(context.Cause(ctx), errUnplaced) {
+			if errors.Is(context.Cause(watching), errUnplaced) {
 				return unplaced(last)
 			}
 			return errBroken
@@ -128,17 +133,15 @@ func (f *follower) watch(ctx context.Context, version string) error {
 var errUnplaced = errors.New("no machine takes the pod")
 
 func unplaced(pod *corev1.Pod) error {
-	if pod != nil {
-		for _, c := range pod.Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-				return fmt.Errorf("%w: %s", errUnplaced, c.Message)
-			}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return fmt.Errorf("%w: %s", errUnplaced, c.Message)
 		}
 	}
 	return errUnplaced
 }
 
-// look decides by the state of the pod whether to go on.
+// look decides by the state of the pod whether to go on. The log is copied for as long as ctx, which outlives a watch.
 func (f *follower) look(ctx context.Context, pod *corev1.Pod) error {
 	for i := range pod.Status.ContainerStatuses {
 		s := &pod.Status.ContainerStatuses[i]

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -76,7 +77,7 @@ func newLauncher(args []string, log io.Writer) (*launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &launcher{log: log, peer: launch.Peer{
+	l := &launcher{log: &sharedLog{to: log}, peer: launch.Peer{
 		Node: os.Getenv(launch.EnvNode), Network: os.Getenv(launch.EnvNetwork), NetworkID: os.Getenv(launch.EnvNetworkID),
 		PodName: os.Getenv(launch.EnvPodName), PodUID: os.Getenv(launch.EnvPodUID), PodIP: os.Getenv(launch.EnvPodIP),
 	}}
@@ -204,6 +205,18 @@ func (l *launcher) remove(ctx context.Context, name string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sharedLog lets the launch and what copies the contract's log write to one log.
+type sharedLog struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (l *sharedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(p)
 }
 
 // say tells the peer's log.

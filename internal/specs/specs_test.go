@@ -147,7 +147,8 @@ func TestGolden(t *testing.T) {
 		"couchdb": {
 			c.CouchDBVolume(), c.CouchDBSecret("drawn-by-the-controller"), c.CouchDBConfigMap(), c.Service(), c.Deployment(inputs()),
 		},
-		"ca": {ca.Volume(), ca.Service(), ca.Deployment("m")},
+		"peer-access": {PeerServiceAccount(peer()), PeerRoleBinding(peer())},
+		"ca":          {ca.Volume(), ca.Service(), ca.Deployment("m")},
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, objects...) })
 	}

@@ -26,7 +26,8 @@ const (
 	maxLaunches = 64
 	maxReason   = 512
 	// reasonUnseen stands where nobody saw the end.
-	reasonUnseen = "Unknown: it ended while the operator was away"
+	reasonUnseen  = "Unknown: it ended while the operator was away"
+	reasonDeleted = "Deleted"
 )
 
 // endings remembers why contracts' pods ended until that is written into a status: pods are deleted at once.
@@ -38,7 +39,7 @@ type endings struct {
 func (e *endings) note(pod *corev1.Pod, gone bool) {
 	reason := ending(pod)
 	if reason == "" && gone {
-		reason = "Deleted"
+		reason = reasonDeleted
 	}
 	if reason == "" {
 		return
@@ -49,7 +50,7 @@ func (e *endings) note(pod *corev1.Pod, gone bool) {
 		e.seen = map[types.NamespacedName]string{}
 	}
 	key := client.ObjectKeyFromObject(pod)
-	if before := e.seen[key]; before == "" || reason != "Deleted" {
+	if before := e.seen[key]; before == "" || reason != reasonDeleted {
 		e.seen[key] = reason
 	}
 }
@@ -135,19 +136,27 @@ func (r *Reconciler) recall(_ context.Context, w *world) error {
 func (w *world) record(s *v1alpha1.ChaincodeStatus) {
 	alive := map[string]bool{}
 	for _, pod := range w.launches {
-		alive[pod.Name] = pod.DeletionTimestamp.IsZero() && ending(pod) == ""
+		reason := ending(pod)
+		if reason == "" && !pod.DeletionTimestamp.IsZero() {
+			reason = reasonDeleted
+		}
+		alive[pod.Name] = reason == ""
 		i := slices.IndexFunc(s.Launches, func(l v1alpha1.ChaincodeLaunch) bool { return l.Pod == pod.Name })
 		if i < 0 {
 			s.Launches = append(s.Launches, newLaunch(pod))
 			i = len(s.Launches) - 1
 		}
-		if reason := ending(pod); reason != "" {
-			s.Launches[i].Reason = reason
+		if l := &s.Launches[i]; l.Reason == "" || reason != reasonDeleted {
+			l.Reason = reason
 		}
 	}
 	for i := range s.Launches {
 		l := &s.Launches[i]
-		if alive[l.Pod] || l.EndedAt != nil {
+		if alive[l.Pod] {
+			l.EndedAt, l.Reason = nil, "" // no machine took it at first, or its image could not be pulled
+			continue
+		}
+		if l.EndedAt != nil {
 			continue
 		}
 		l.EndedAt = ptr.To(metav1.NewTime(w.now))

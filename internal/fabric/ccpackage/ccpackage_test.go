@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"io"
 	"strings"
 	"testing"
 
@@ -126,6 +127,76 @@ func TestReadRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestReadMeta(t *testing.T) {
+	tarOf := func(headers ...tar.Header) []byte {
+		zip, err := gzip.NewReader(bytes.NewReader(pack(t, headers...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(zip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	file := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg} }
+	for name, c := range map[string]struct {
+		raw  []byte
+		want []File
+		ok   bool
+	}{
+		"an index":              {tarOf(file(index.Path)), []File{{Path: index.Path, Data: []byte("x")}}, true},
+		"from here":             {tarOf(file("./" + index.Path)), []File{{Path: index.Path, Data: []byte("x")}}, true},
+		"with its folders":      {tarOf(tar.Header{Name: "META-INF/", Typeflag: tar.TypeDir}, file("META-INF/a")), []File{{Path: "META-INF/a", Data: []byte("x")}}, true},
+		"empty":                 {tarOf(), nil, true},
+		"zipped":                {pack(t, file(index.Path)), nil, false},
+		"no archive":            {[]byte(strings.Repeat("hello ", 100)), nil, false},
+		"cut short":             {tarOf(file(index.Path))[:512], nil, false},
+		"a file elsewhere":      {tarOf(file("src/a.go")), nil, false},
+		"a file of that name":   {tarOf(file("META-INF")), nil, false},
+		"a file that leads out": {tarOf(file("META-INF/../../a")), nil, false},
+		"a file beside it":      {tarOf(file("META-INF/../a")), nil, false},
+		"an absolute path":      {tarOf(file("/META-INF/a")), nil, false},
+		"a link":                {tarOf(tar.Header{Name: "META-INF/a", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}), nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ReadMeta(c.raw)
+			if (err == nil) != c.ok {
+				t.Errorf("error %v", err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func FuzzReadMeta(f *testing.F) {
+	var raw bytes.Buffer
+	writer := tar.NewWriter(&raw)
+	if err := writer.WriteHeader(&tar.Header{Name: index.Path, Typeflag: tar.TypeReg, Size: int64(len(index.Data))}); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := writer.Write(index.Data); err != nil {
+		f.Fatal(err)
+	}
+	if err := writer.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw.Bytes())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		files, err := ReadMeta(raw)
+		if err != nil {
+			return
+		}
+		for _, file := range files {
+			if !strings.HasPrefix(file.Path, "META-INF/") || strings.Contains(file.Path, "/../") {
+				t.Errorf("path %q", file.Path)
+			}
+		}
+	})
 }
 
 func FuzzRead(f *testing.F) {

@@ -81,7 +81,6 @@ func (f *deployFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.language, "language", "", "Go, JavaScript, TypeScript, Java or Binary; found out unless given")
 	fl.StringVar(&f.runtime, "runtime", "", "Peer (launched by the peer, the default) or Service")
 	fl.DurationVar(&f.idle, "idle", 0, "time without a call after which the contract's pods go until the next one; 0 keeps them")
-	_ = c.MarkFlagRequired("channel") // the only error is a flag that does not exist
 	complete(c, "language", []string{"Go", "JavaScript", "TypeScript", "Java", "Binary"})
 	complete(c, "runtime", []string{"Peer", "Service"})
 }
@@ -129,7 +128,13 @@ func (a *app) deployChaincode(ctx context.Context, f *deployFlags, args []string
 }
 
 func (a *app) newDeployment(ctx context.Context, f *deployFlags, args []string) (*deployment, error) {
+	if f.channel == "" {
+		return nil, usageErrorf("--channel is required: name the Channel object that the contract is put on")
+	}
 	d := &deployment{app: a, flags: f, progress: a.steps(), name: f.name}
+	if f.path = filepath.ToSlash(filepath.Clean(f.path)); f.path == "." {
+		f.path = ""
+	}
 	if len(args) == 1 {
 		var err error
 		if d.source, err = readSource(ctx, args[0], f); err != nil {

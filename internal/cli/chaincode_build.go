@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,9 +126,13 @@ func (d *deployment) create(ctx context.Context, b *v1alpha1.ChaincodeBuild) err
 
 // buildName tells builds of other sources, languages and folders apart.
 func (d *deployment) buildName() string {
-	hash := strings.TrimPrefix(d.source.digest, "sha256:")
+	sum := sha256.Sum256([]byte(d.source.digest + "\n" + d.source.language + "\n" + d.flags.path))
 	name := strings.ToLower(oddLetters.ReplaceAllString(d.name, "-"))
-	return strings.Trim(name[:min(len(name), 36)], "-") + "-" + hash[:12]
+	name = strings.Trim(name[:min(len(name), 36)], "-")
+	if name == "" || name[0] < 'a' {
+		name = "cc-" + name // an object's name begins with a letter, a contract's need not
+	}
+	return strings.Trim(name, "-") + "-" + hex.EncodeToString(sum[:6])
 }
 
 const (

@@ -65,6 +65,12 @@ func (a *app) chaincodeLogs(ctx context.Context, f *logFlags, name string) error
 		if cc != nil {
 			key = client.ObjectKey{Namespace: cc.Namespace, Name: cc.Spec.Build}
 		}
+		switch {
+		case key.Name == "":
+			return notFoundErrorf("contract %q has no build: it runs image %s", name, cc.Spec.Image)
+		case key.Namespace == "":
+			return notFoundErrorf("there is no contract %q: name the network of a build with --namespace", name)
+		}
 		return a.buildLog(ctx, cl, key)
 	}
 	if cc == nil {

@@ -29,6 +29,7 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/operator"
+	"heddle.dev/heddle/internal/specs"
 )
 
 func TestParse(t *testing.T) {
@@ -38,11 +39,20 @@ func TestParse(t *testing.T) {
 		want func(*operator.Config)
 		fail string
 	}{
-		"defaults":              {},
-		"flags":                 {args: []string{"--namespaces", "a, b", "--log-level=debug"}, want: func(c *operator.Config) { c.Namespaces, c.LogLevel = []string{"a", "b"}, slog.LevelDebug }},
-		"environment":           {env: map[string]string{"HEDDLE_NAMESPACES": "a", "HEDDLE_BUILDER_IMAGE": "b:1"}, want: func(c *operator.Config) { c.Namespaces, c.BuilderImage = []string{"a"}, "b:1" }},
-		"a flag wins":           {args: []string{"--metrics-address=0"}, env: map[string]string{"HEDDLE_METRICS_ADDRESS": ":1"}, want: func(c *operator.Config) { c.MetricsAddress = "0" }},
-		"no lease":              {args: []string{"--lease-namespace=none"}, want: func(c *operator.Config) { c.Lease = "" }},
+		"defaults":    {},
+		"flags":       {args: []string{"--namespaces", "a, b", "--log-level=debug"}, want: func(c *operator.Config) { c.Namespaces, c.LogLevel = []string{"a", "b"}, slog.LevelDebug }},
+		"environment": {env: map[string]string{"HEDDLE_NAMESPACES": "a", "HEDDLE_BUILDER_IMAGE": "b:1"}, want: func(c *operator.Config) { c.Namespaces, c.BuilderImage = []string{"a"}, "b:1" }},
+		"a flag wins": {args: []string{"--metrics-address=0"}, env: map[string]string{"HEDDLE_METRICS_ADDRESS": ":1"}, want: func(c *operator.Config) { c.MetricsAddress = "0" }},
+		"no lease":    {args: []string{"--lease-namespace=none"}, want: func(c *operator.Config) { c.Lease = "" }},
+		"builds": {
+			args: []string{"--registry=r:5000", "--build-go-image=go:1", "--module-proxy=http://p:1", "--module-proxy-cidr=10.0.0.1/32"},
+			env:  map[string]string{"HEDDLE_REGISTRY": "s:1", "HEDDLE_BUILD_NODE_IMAGE": "node:1"},
+			want: func(c *operator.Config) {
+				c.Builds = specs.BuildSettings{
+					Registry: "r:5000", GoImage: "go:1", NodeImage: "node:1", ModuleProxy: "http://p:1", ModuleProxyCIDR: "10.0.0.1/32",
+				}
+			},
+		},
 		"a name that is none":   {args: []string{"--namespaces=A"}, fail: "not a namespace's name"},
 		"a level that is none":  {args: []string{"--log-level=loud"}, fail: "debug, info, warn, error"},
 		"an argument too many":  {args: []string{"up"}, fail: "unexpected argument"},
@@ -63,6 +73,7 @@ func TestParse(t *testing.T) {
 			want := operator.Config{
 				Lease: operator.SystemNamespace, Identity: "me", MetricsAddress: ":8080", HealthAddress: ":8081",
 				BuilderImage: "heddle.dev/heddle-builder:dev",
+				Builds:       specs.BuildSettings{GoImage: "heddle.dev/heddle-build-go:dev", NodeImage: "heddle.dev/heddle-build-node:dev"},
 			}
 			if c.want != nil {
 				c.want(&want)

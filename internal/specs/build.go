@@ -2,6 +2,7 @@ package specs
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -107,12 +108,20 @@ func BuildPolicy(place Place, system string, in BuildSettings) (*networkingv1.Ne
 }
 
 func portOf(address string) (int32, error) {
-	_, text, ok := strings.Cut(address, ":")
-	n, err := strconv.ParseUint(text, 10, 16)
-	if !ok || err != nil {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
 		return 0, fmt.Errorf("read the registry's address %q: it is not host:port", address)
 	}
-	return int32(n), nil
+	port, ok := portNumber(text)
+	if !ok {
+		return 0, fmt.Errorf("read the registry's address %q: it is not host:port", address)
+	}
+	return port, nil
+}
+
+func portNumber(text string) (int32, bool) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return int32(n), err == nil && n > 0 //nolint:gosec // G115: it was read as 16 bits
 }
 
 func proxyPort(raw string) (int32, error) {
@@ -122,7 +131,11 @@ func proxyPort(raw string) (int32, error) {
 	}
 	switch {
 	case u.Port() != "":
-		return portOf(u.Host)
+		port, ok := portNumber(u.Port())
+		if !ok {
+			return 0, fmt.Errorf("read the module proxy's address %q: its port is none", raw)
+		}
+		return port, nil
 	case u.Scheme == "https":
 		return 443, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -17,7 +18,11 @@ import (
 	"heddle.dev/heddle/internal/specs"
 )
 
-const maxFailure = 4096
+// What a status holds at most.
+const (
+	maxFailure   = 4096
+	maxImageName = 512
+)
 
 // observe finds the build's pod.
 func (r *Reconciler) observe(ctx context.Context, s *scope) error {
@@ -28,8 +33,12 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	if err != nil {
 		return fmt.Errorf("list the build's pods: %w", err)
 	}
-	if len(pods.Items) > 0 {
-		s.pod = &pods.Items[0]
+	for i := range pods.Items {
+		// One of a former build of the same name may still be there.
+		if s.job != nil && metav1.IsControlledBy(&pods.Items[i], s.job) {
+			s.pod = &pods.Items[i]
+			break
+		}
 	}
 	return nil
 }
@@ -98,12 +107,27 @@ func resultOf(pod *corev1.Pod) *specs.BuildResult {
 			continue
 		}
 		var result specs.BuildResult
-		if json.Unmarshal([]byte(t.Message), &result) != nil || result.Digest == "" && result.Failure == "" {
+		if json.Unmarshal([]byte(t.Message), &result) != nil || !credible(result) {
 			return &specs.BuildResult{Failure: ended("push", t)}
 		}
 		return &result
 	}
 	return nil
+}
+
+var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// credible tells whether a result can stand in a status: that of a failure, or of an image.
+func credible(r specs.BuildResult) bool {
+	if r.Digest == "" {
+		return r.Failure != ""
+	}
+	for _, beside := range []string{r.SBOM, r.Provenance, r.Meta, r.Log} {
+		if beside != "" && !digestPattern.MatchString(beside) {
+			return false
+		}
+	}
+	return digestPattern.MatchString(r.Digest) && r.Name != "" && len(r.Name) <= maxImageName
 }
 
 // failed says why a build ended without a result; empty while it has not.

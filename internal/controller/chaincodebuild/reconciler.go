@@ -153,6 +153,8 @@ func (r *Reconciler) ensureJob(ctx context.Context, s *scope) error {
 	var job batchv1.Job
 	err := r.opts.Client.Get(ctx, client.ObjectKey{Namespace: s.build.Namespace, Name: specs.BuildName(s.build.Name)}, &job)
 	switch {
+	case err == nil && former(&job, s.build):
+		return kube.Waiting(v1alpha1.ReasonDeleting, time.Second, "Job %q of the former build %q is still being collected", job.Name, s.build.Name)
 	case err == nil && !metav1.IsControlledBy(&job, s.build):
 		return kube.Stalled(v1alpha1.ReasonInvalidOwnership, "Job %q exists and belongs to somebody else: delete it", job.Name)
 	case err == nil:
@@ -171,6 +173,12 @@ func (r *Reconciler) ensureJob(ctx context.Context, s *scope) error {
 		s.build.Status.StartedAt = ptr.To(metav1.NewTime(r.opts.Now()))
 	}
 	return nil
+}
+
+// former tells whether a Job is that of a build of the same name that is gone.
+func former(job *batchv1.Job, b *v1alpha1.ChaincodeBuild) bool {
+	ctl := metav1.GetControllerOf(job)
+	return ctl != nil && ctl.UID != b.UID && ctl.Name == b.Name && ctl.Kind == "ChaincodeBuild"
 }
 
 // graceOfCache is how long a Job that was just made may be missing from the cache.

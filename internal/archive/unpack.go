@@ -72,7 +72,12 @@ func mkdirs(root *os.Root, name string, made map[string]bool) error {
 		return err
 	}
 	made[name] = true
-	return root.Chmod(name, folderMode)
+	// Through the open folder: by name it would be the system call fchmodat2, which sandboxes with older rules refuse.
+	folder, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Chmod(folderMode), folder.Close())
 }
 
 // read goes through a tar.gz to its very end. The content that visit is given ends where the file does, and what visit

@@ -44,6 +44,12 @@ func scriptParams(t *testing.T, s *server, dir string) testscript.Params {
 					ts.Fatalf("mode of %s is %s, want %s", args[1], got, args[0])
 				}
 			},
+			// registry FILE writes down how builds are installed.
+			"registry": func(ts *testscript.TestScript, _ bool, args []string) {
+				text, err := describeBuilds(t.Context(), s.client)
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+			},
 			// stall NETWORK makes the network stalled.
 			"stall": func(ts *testscript.TestScript, _ bool, args []string) {
 				n := &v1alpha1.Network{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}

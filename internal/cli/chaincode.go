@@ -247,7 +247,8 @@ func (d *deployment) apply(ctx context.Context) error {
 
 // fill writes what was asked for into the spec; what was not stays.
 func (d *deployment) fill(spec *v1alpha1.ChaincodeSpec) error {
-	f, changed := d.flags, false
+	f := d.flags
+	var changed bool
 	spec.Channel, spec.ChaincodeName = f.channel, d.name
 	if d.build != nil {
 		changed = spec.Build != "" && spec.Build != d.build.Name || spec.Image != ""

@@ -186,7 +186,8 @@ func explainUpload(code int, raw []byte, err error) error {
 	}
 	switch {
 	case apierrors.IsNotFound(err), noEndpoints(err):
-		return withCode(ExitNotReady, fmt.Errorf("upload source: builds are not installed or not ready here: an administrator runs 'heddle install --builds'; in the lab: 'heddle up --builds' (%w)", err))
+		return withCode(ExitNotReady, fmt.Errorf("upload source: builds are not installed or not ready here: "+
+			"an administrator runs 'heddle install --builds'; in the lab: 'heddle up --builds' (%w)", err))
 	case code == http.StatusForbidden:
 		return withCode(ExitNoAccess, fmt.Errorf("upload source: %w; an administrator binds ClusterRole heddle-upload to you", err))
 	}

@@ -26,10 +26,18 @@ func TestContractName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ source, path, want string }{
-		{"./asset", "", "asset"}, {"asset/", "", "asset"}, {".", "", filepath.Base(here)},
-		{"repo", "contracts/token", "token"}, {".", "contracts/my_token", "my-token"},
-		{"a.tar.gz", "", "a"}, {"a.tgz", "", "a"}, {"a.zip", "", "a"}, {"repo.bundle", "", "repo"},
-		{"my contract (2)", "", "my-contract-2"}, {"...", "", ""}, {"/", "", ""},
+		{"./asset", "", "asset"},
+		{"asset/", "", "asset"},
+		{".", "", filepath.Base(here)},
+		{"repo", "contracts/token", "token"},
+		{".", "contracts/my_token", "my-token"},
+		{"a.tar.gz", "", "a"},
+		{"a.tgz", "", "a"},
+		{"a.zip", "", "a"},
+		{"repo.bundle", "", "repo"},
+		{"my contract (2)", "", "my-contract-2"},
+		{"...", "", ""},
+		{"/", "", ""},
 	} {
 		if got := contractName(c.source, c.path); got != c.want {
 			t.Errorf("%q, %q: got %q, want %q", c.source, c.path, got, c.want)
@@ -39,7 +47,8 @@ func TestContractName(t *testing.T) {
 
 func TestObjectName(t *testing.T) {
 	for _, c := range []struct{ channel, contract, want string }{
-		{"demo", "asset", "demo-asset"}, {"demo", "My_Token", "demo-my-token"},
+		{"demo", "asset", "demo-asset"},
+		{"demo", "My_Token", "demo-my-token"},
 		{"demo", strings.Repeat("a", 64), "demo-" + strings.Repeat("a", 47)},
 		{"demo", strings.Repeat("a", 46) + "-b", "demo-" + strings.Repeat("a", 46)},
 	} {
@@ -57,9 +66,15 @@ func TestBuildName(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, c := range [][4]string{
-		{"asset", "sha256:1", "Go", ""}, {"asset", "sha256:2", "Go", ""}, {"asset", "sha256:1", "Java", ""},
-		{"asset", "sha256:1", "Go", "a"}, {"asset", "sha256:1", "Go", "b"}, {"token", "sha256:1", "Go", ""},
-		{"9Lives", "sha256:1", "Go", ""}, {"_", "sha256:1", "Go", ""}, {strings.Repeat("A_", 40), "sha256:1", "Go", ""},
+		{"asset", "sha256:1", "Go", ""},
+		{"asset", "sha256:2", "Go", ""},
+		{"asset", "sha256:1", "Java", ""},
+		{"asset", "sha256:1", "Go", "a"},
+		{"asset", "sha256:1", "Go", "b"},
+		{"token", "sha256:1", "Go", ""},
+		{"9Lives", "sha256:1", "Go", ""},
+		{"_", "sha256:1", "Go", ""},
+		{strings.Repeat("A_", 40), "sha256:1", "Go", ""},
 	} {
 		got := name(c[0], c[1], c[2], c[3])
 		if seen[got] || len(got) > 52 || got[0] < 'a' || got[0] > 'z' || strings.Contains(got, "--") {
@@ -67,7 +82,7 @@ func TestBuildName(t *testing.T) {
 		}
 		seen[got] = true
 	}
-	if name("a", "sha256:1", "Go", "") != name("a", "sha256:1", "Go", "") {
+	if !seen[name("asset", "sha256:1", "Go", "")] {
 		t.Error("one build has two names")
 	}
 }
@@ -113,15 +128,23 @@ func TestFill(t *testing.T) {
 		"fresh":           {build: "b1", want: spec(nil)},
 		"the same source": {have: spec(nil), build: "b1", want: spec(nil)},
 		"another source":  {have: spec(nil), build: "b2", want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Version = "b2", "1.1" })},
-		"version given": {have: spec(nil), build: "b2", flags: deployFlags{version: "1.0"},
-			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build = "b2" })},
+		"version given": {
+			have: spec(nil), build: "b2", flags: deployFlags{version: "1.0"},
+			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build = "b2" }),
+		},
 		"fresh image": {flags: deployFlags{image: "i"}, want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image = "", "i" })},
-		"image after build": {have: spec(nil), flags: deployFlags{image: "i"},
-			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image, s.Version = "", "i", "1.1" })},
-		"build after image": {have: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image = "", "i" }), build: "b1",
-			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Version = "1.1" })},
-		"the same image": {have: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image = "", "i" }), flags: deployFlags{image: "i"},
-			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image = "", "i" })},
+		"image after build": {
+			have: spec(nil), flags: deployFlags{image: "i"},
+			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image, s.Version = "", "i", "1.1" }),
+		},
+		"build after image": {
+			have: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image = "", "i" }), build: "b1",
+			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Version = "1.1" }),
+		},
+		"the same image": {
+			have: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image = "", "i" }), flags: deployFlags{image: "i"},
+			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Build, s.Image = "", "i" }),
+		},
 		"all flags": {
 			build: "b1", flags: deployFlags{policy: "p", init: true, runtime: "Service", idle: time.Minute},
 			want: spec(func(s *v1alpha1.ChaincodeSpec) {
@@ -133,8 +156,10 @@ func TestFill(t *testing.T) {
 			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.EndorsementPolicy, s.Collections = "p", "[]" }),
 		},
 		"collections of the source": {build: "b1", source: found, want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Collections = "[1]" })},
-		"collections given": {build: "b1", source: found, flags: deployFlags{collections: given},
-			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Collections = "[2]" })},
+		"collections given": {
+			build: "b1", source: found, flags: deployFlags{collections: given},
+			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Collections = "[2]" }),
+		},
 		"no collections in the source": {build: "b1", source: filepath.Join(folder, "none"), want: spec(nil)},
 		"collections that are none":    {build: "b1", flags: deployFlags{collections: filepath.Join(folder, "none")}, fail: "read collections"},
 	} {

@@ -121,7 +121,7 @@ func portOf(address string) (int32, error) {
 
 func portNumber(text string) (int32, bool) {
 	n, err := strconv.ParseUint(text, 10, 16)
-	return int32(n), err == nil && n > 0 //nolint:gosec // G115: it was read as 16 bits
+	return int32(n), err == nil && n > 0
 }
 
 func proxyPort(raw string) (int32, error) {

@@ -162,8 +162,10 @@ func TestNotInstalledWell(t *testing.T) {
 	}{
 		"no certificate":   {func(*specs.BuildSettings) {}, false, []string{specs.RegistryCAConfigMap, "is missing", "heddle install --builds"}},
 		"registry no port": {func(s *specs.BuildSettings) { s.Registry = "registry" }, true, []string{"host:port", "heddle install --builds"}},
-		"proxy no URL": {func(s *specs.BuildSettings) { s.ModuleProxy, s.ModuleProxyCIDR = "proxy", "10.0.0.0/8" }, true,
-			[]string{"module proxy", "heddle install --builds"}},
+		"proxy no URL": {
+			func(s *specs.BuildSettings) { s.ModuleProxy, s.ModuleProxyCIDR = "proxy", "10.0.0.0/8" }, true,
+			[]string{"module proxy", "heddle install --builds"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := settings()

@@ -80,7 +80,11 @@ func TestConclude(t *testing.T) {
 		}, v1alpha1.ReasonWaitingForPod},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := scene(c.change).conclude()
+			w := scene(c.change)
+			err := w.conclude()
+			if err == nil {
+				err = w.serves()
+			}
 			i, ok := kube.AsIntent(err)
 			if c.reason == "" && err != nil || c.reason != "" && (!ok || i.Reason != c.reason) {
 				t.Errorf("got %v, want %q", err, c.reason)

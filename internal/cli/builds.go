@@ -22,7 +22,7 @@ import (
 // What config/registry calls its objects.
 const (
 	registryName      = "heddle-registry"
-	registryTLSSecret = "heddle-registry-tls"
+	registryTLSSecret = "heddle-registry-tls" //nolint:gosec // the name of a Secret
 	registryCAName    = "heddle-registry-ca"
 	registryHost      = "registry." + specs.SystemNamespace + ".svc:5000"
 )

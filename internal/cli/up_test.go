@@ -22,7 +22,8 @@ func TestUpLoadsNoOptionalImages(t *testing.T) {
 func TestUpLoadsImagesOfBuilds(t *testing.T) {
 	index := &image.Index{
 		Images: []image.Entry{
-			{Name: "heddle-registry", Archive: "heddle-registry.tar", OnDemand: true}, {Name: "couchdb", Archive: "couchdb.tar", OnDemand: true},
+			{Name: "heddle-registry", Archive: "heddle-registry.tar", OnDemand: true},
+			{Name: "couchdb", Archive: "couchdb.tar", OnDemand: true},
 			{Name: "heddle-build-go", Archive: "heddle-build-go.tar", OnDemand: true},
 		},
 		Missing: []image.Missing{{Name: "heddle-build-node", Reason: "install Node.js", OnDemand: true}},

@@ -3,13 +3,14 @@ package build
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"regexp"
+
+	"heddle.dev/heddle/internal/fabric/ccpackage"
 )
 
 const (
@@ -52,28 +53,13 @@ func readIndexes(root *os.Root) ([]indexFile, error) {
 			return faulty("Index %s cannot be used: %v; all together may have %d bytes", name, err, indexBytes)
 		}
 		left -= int64(len(content))
-		if err := checkIndex(content); err != nil {
+		if err := ccpackage.CheckIndex(content); err != nil {
 			return faulty("Index %s is broken: %v", name, err)
 		}
 		found = append(found, indexFile{name, content})
 		return nil
 	})
 	return found, err
-}
-
-func checkIndex(content []byte) error {
-	var index struct {
-		Index struct {
-			Fields []json.RawMessage `json:"fields"`
-		} `json:"index"`
-	}
-	if err := json.Unmarshal(content, &index); err != nil {
-		return err
-	}
-	if len(index.Index.Fields) == 0 {
-		return errors.New(`"index" lists no "fields"`)
-	}
-	return nil
 }
 
 // keepIndexes copies the indexes to where push finds them, before any code of the author runs.

@@ -1,12 +1,12 @@
 package builder
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path"
 	"strings"
+
+	"heddle.dev/heddle/internal/fabric/ccpackage"
 )
 
 // A package carries the indexes of its state database below META-INF/statedb; the
@@ -31,26 +31,11 @@ func copyIndexes(source, output *os.Root) error {
 		if err != nil {
 			return err
 		}
-		if err := checkIndex(content); err != nil {
+		if err := ccpackage.CheckIndex(content); err != nil {
 			return fmt.Errorf("check index %s: %w", name, err)
 		}
 		return writeFile(output, name, content, fileMode)
 	})
-}
-
-func checkIndex(content []byte) error {
-	var index struct {
-		Index struct {
-			Fields []json.RawMessage `json:"fields"`
-		} `json:"index"`
-	}
-	if err := json.Unmarshal(content, &index); err != nil {
-		return err
-	}
-	if len(index.Index.Fields) == 0 {
-		return errors.New(`"index" lists no "fields"`)
-	}
-	return nil
 }
 
 func releaseIndexes(output, release *os.Root) error {

@@ -110,6 +110,23 @@ func ReadMeta(raw []byte) ([]File, error) {
 	return files, nil
 }
 
+// CheckIndex refuses an index for CouchDB without fields. Peers look at indexes only when a definition is committed, where
+// a broken one is a line in the log of each.
+func CheckIndex(content []byte) error {
+	var index struct {
+		Index struct {
+			Fields []json.RawMessage `json:"fields"`
+		} `json:"index"`
+	}
+	if err := json.Unmarshal(content, &index); err != nil {
+		return err
+	}
+	if len(index.Index.Fields) == 0 {
+		return errors.New(`"index" lists no "fields"`)
+	}
+	return nil
+}
+
 func (p *Package) decode(kind, name string, into any) error {
 	if p.Type != kind {
 		return fmt.Errorf("read package %q: its type is %q and not %q", p.Label, p.Type, kind)

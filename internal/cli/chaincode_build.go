@@ -149,14 +149,14 @@ func (d *deployment) upload(ctx context.Context) error {
 	for range uploadAttempts {
 		var code int
 		result := rest.Put().AbsPath(path).SetHeader("Content-Type", "application/octet-stream").Body(d.source.content).Do(ctx).StatusCode(&code)
-		raw, failed := result.Raw()
-		if err = failed; err == nil {
+		raw, refused := result.Raw()
+		if refused == nil {
 			return nil
 		}
-		if code != http.StatusServiceUnavailable || registrySays(raw) == "" && apierrors.IsServiceUnavailable(err) && noEndpoints(err) {
-			return explainUpload(code, raw, err)
+		err = explainUpload(code, raw, refused)
+		if code != http.StatusServiceUnavailable || noEndpoints(refused) {
+			return err
 		}
-		err = explainUpload(code, raw, err)
 		pause := time.NewTimer(2 * time.Second)
 		select {
 		case <-ctx.Done():

@@ -86,6 +86,17 @@ func (in *installation) all() []*unstructured.Unstructured {
 	return out
 }
 
+// kinds are those of the custom resources.
+func (in *installation) kinds() []string {
+	var out []string
+	for _, crd := range in.crds {
+		if kind, ok, err := unstructured.NestedString(crd.Object, "spec", "names", "kind"); ok && err == nil {
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
 // readManifests reads every document of every file of a folder.
 func readManifests(files fs.FS, folder string) ([]*unstructured.Unstructured, error) {
 	names, err := fs.Glob(files, path.Join(folder, "*.yaml"))

@@ -70,7 +70,7 @@ func (a *app) uninstall(ctx context.Context, f *uninstallFlags) error {
 	if err != nil {
 		return err
 	}
-	left, err := cl.heddleObjects(ctx)
+	left, err := cl.heddleObjects(ctx, in.kinds())
 	if err != nil {
 		return err
 	}
@@ -119,9 +119,9 @@ func (c *cluster) keepRegistryData(ctx context.Context, f *uninstallFlags, in *i
 }
 
 // heddleObjects names every object of Heddle's kinds.
-func (c *cluster) heddleObjects(ctx context.Context) ([]string, error) {
+func (c *cluster) heddleObjects(ctx context.Context, kinds []string) ([]string, error) {
 	var out []string
-	for _, kind := range []string{"Network", "Organization", "Orderer", "Peer", "Channel", "Chaincode", "Identity"} {
+	for _, kind := range kinds {
 		var list metav1.PartialObjectMetadataList
 		list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
 		err := c.List(ctx, &list)

@@ -21,9 +21,9 @@ import (
 
 // What config/registry calls its objects.
 const (
-	registryName      = "heddle-registry"
+	registryName      = specs.RegistryName
 	registryTLSSecret = "heddle-registry-tls" //nolint:gosec // the name of a Secret
-	registryCAName    = "heddle-registry-ca"
+	registryCAName    = specs.RegistryCAConfigMap
 	registryHost      = "registry." + specs.SystemNamespace + ".svc:5000"
 )
 

@@ -41,7 +41,7 @@ func (c *cluster) ensureRegistryTLS(ctx context.Context, now time.Time) error {
 	}
 	root := pki.EncodeCerts(authority.Cert)
 	err = c.applyAll(ctx, []*unstructured.Unstructured{systemObject("ConfigMap", registryCAName, map[string]any{
-		"data": map[string]any{"ca.crt": string(root)},
+		"data": map[string]any{specs.KeyRegistryCA: string(root)},
 	})})
 	if err != nil {
 		return err

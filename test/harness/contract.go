@@ -47,7 +47,7 @@ func (c *Cluster) DeployContract(ctx context.Context, contract Contract) error {
 	if d.PackageID, err = ccpackage.ID(pkg); err != nil {
 		return err
 	}
-	objects := specs.Chaincode{Place: specs.PlaceOf(contract.Network, nil), Chaincode: cc, PackageID: d.PackageID}
+	objects := specs.Chaincode{Place: specs.PlaceOf(contract.Network, nil), Chaincode: cc, PackageID: d.PackageID, Image: cc.Spec.Image}
 	if err := c.serve(ctx, specs.ChaincodeDeployment(objects), specs.ChaincodeService(objects)); err != nil {
 		return err
 	}

@@ -79,15 +79,15 @@ func catalogSteps() []step {
 		{call: `Put i5 {"$gt":null} acme 1`, refused: true, want: "is not 1 to 64 letters"},
 		{by: bob, call: "Get i1", ask: true, want: items["i1"]},
 		{call: "Get i5", ask: true, refused: true, want: `there is no item "i5"`},
-		{call: "FindByPrice bolt 25 10 -", ask: true, want: `{"items":[` + items["i2"] + `,` + items["i3"] + `],"bookmark":"2"}`},
-		{call: "FindByPrice bolt 99 2 -", ask: true, want: `{"items":[` + items["i2"] + `,` + items["i3"] + `],"bookmark":"2"}`},
-		{call: "FindByPrice bolt 99 2 2", ask: true, want: `{"items":[` + items["i1"] + `],"bookmark":"3"}`},
-		{call: "FindByPrice gear 99 2 -", ask: true, want: `{"items":[],"bookmark":"0"}`},
-		{by: bob, call: "FindByMaker acme 10 -", ask: true, want: `{"items":[` + items["i1"] + `,` + items["i2"] + `],"bookmark":"2"}`},
+		{call: "FindByPrice bolt 25 10 -", ask: true, want: `{"items":[` + items["i2"] + `,` + items["i3"] + `],"bookmark":"s2"}`},
+		{call: "FindByPrice bolt 99 2 -", ask: true, want: `{"items":[` + items["i2"] + `,` + items["i3"] + `],"bookmark":"s2"}`},
+		{call: "FindByPrice bolt 99 2 s2", ask: true, want: `{"items":[` + items["i1"] + `],"bookmark":"s3"}`},
+		{call: "FindByPrice gear 99 2 -", ask: true, want: `{"items":[],"bookmark":"nil"}`},
+		{by: bob, call: "FindByMaker acme 10 -", ask: true, want: `{"items":[` + items["i1"] + `,` + items["i2"] + `],"bookmark":"s2"}`},
 		{call: "FindByMaker acme 101 -", ask: true, refused: true, want: "pageSize 101 is not between 1 and 100"},
 		{call: "Remove i1", event: "ItemRemoved", payload: items["i1"]},
 		{call: "Remove i1", refused: true, want: `there is no item "i1"`},
-		{call: "FindByMaker acme 10 -", ask: true, want: `{"items":[` + items["i2"] + `],"bookmark":"1"}`},
+		{call: "FindByMaker acme 10 -", ask: true, want: `{"items":[` + items["i2"] + `],"bookmark":"s1"}`},
 	}
 }
 

@@ -436,6 +436,11 @@ var badInput = map[string]struct {
 		want: []string{"image must be given by digest"},
 		good: "spec: {runtime: Peer, image: example.org/asset@sha256:0000000000000000000000000000000000000000000000000000000000000000}",
 	},
+	"contract that goes while it may be called": {
+		base: chaincode, bad: "spec: {idleSeconds: 29}",
+		want: []string{"idleSeconds must be 0 or at least 30"},
+		good: "spec: {idleSeconds: 30}",
+	},
 	"contract name that Fabric refuses": {
 		base: chaincode, bad: "spec: {chaincodeName: asset.v1}",
 		want: []string{"spec.chaincodeName", "single '-' or '_' between them"},

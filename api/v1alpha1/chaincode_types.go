@@ -102,9 +102,10 @@ type ChaincodeSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	RuntimeClassName string `json:"runtimeClassName,omitempty"`
 	// idleSeconds without a call after which a pod that a peer launched goes; the next call brings it back. 0, the
-	// default, keeps it.
+	// default, keeps it. At least 30 otherwise: a call may take that long.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:XValidation:rule="self == 0 || self >= 30",message="idleSeconds must be 0 or at least 30: a call may take that long"
 	// +kubebuilder:validation:Maximum=604800
 	IdleSeconds *int32 `json:"idleSeconds,omitempty"`
 	// resources of the contract's container. Requests of 20m CPU and 32Mi and a memory limit of 256Mi unless given.
@@ -138,6 +139,19 @@ type ChaincodeOrganization struct {
 	// +kubebuilder:validation:MaxLength=16
 	Installed string `json:"installed,omitempty"`
 }
+
+// First words of a launch's reason where the contract did not end by itself.
+const (
+	// LaunchDeleted: somebody deleted the pod, or the peer did because it ended.
+	LaunchDeleted = "Deleted"
+	// LaunchIdle: nobody called the contract for idleSeconds.
+	LaunchIdle = "Idle"
+	// LaunchUnknown: the operator did not see the end.
+	LaunchUnknown = "Unknown"
+)
+
+// LaunchEndings are the first words of reasons that are no failure of the contract.
+func LaunchEndings() []string { return []string{LaunchDeleted, LaunchIdle, LaunchUnknown} }
 
 // ChaincodeLaunch is one launch of a contract by a peer.
 type ChaincodeLaunch struct {

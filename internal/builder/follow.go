@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -65,6 +66,8 @@ type follower struct {
 	created time.Time
 	// logged is closed when the contract's log has been copied; nil before it runs.
 	logged chan struct{}
+	// idle tells that the pod ends because nobody calls it.
+	idle atomic.Bool
 }
 
 // read looks at the pod while there is no watch. It tries for as long as the peer wants the contract.
@@ -151,9 +154,13 @@ func (f *follower) look(ctx context.Context, pod *corev1.Pod) error {
 		if s.State.Running != nil && f.logged == nil {
 			f.logged = make(chan struct{})
 			go f.copyLog(ctx)
+			go f.rest(ctx, pod.Status.PodIP, usualPace())
 		}
 		if t := s.State.Terminated; t != nil {
 			f.awaitLog()
+			if f.idle.Load() {
+				return errGone
+			}
 			return ended(f.contract.Label(), t)
 		}
 	}

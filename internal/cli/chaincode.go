@@ -41,7 +41,12 @@ type deployFlags struct {
 	idle        time.Duration
 	wait        bool
 	timeout     time.Duration
+	// given tells whether a flag was set; nil where there is no command line.
+	given func(name string) bool
 }
+
+// emptied tells whether a flag was given to take back what it set once.
+func (f *deployFlags) emptied(name string) bool { return f.given != nil && f.given(name) }
 
 func (a *app) chaincodeDeployCommand() *cobra.Command {
 	f := &deployFlags{}
@@ -72,10 +77,11 @@ names one. What a .heddleignore file names stays behind.`,
 // add adds what deploy and dev have in common.
 func (f *deployFlags) add(c *cobra.Command) {
 	fl := c.Flags()
+	f.given = fl.Changed
 	fl.StringVar(&f.channel, "channel", "", "Channel object that the contract is put on (needed)")
 	fl.StringVar(&f.name, "name", "", "name of the contract on the channel; that of the directory unless given")
-	fl.StringVar(&f.policy, "policy", "", "endorsement policy in Fabric's syntax; the channel's unless given")
-	fl.StringVar(&f.collections, "collections", "", "JSON file with collections of private data; collections.json of the source unless given")
+	fl.StringVar(&f.policy, "policy", "", "endorsement policy in Fabric's syntax; the channel's unless given, and again with an empty one")
+	fl.StringVar(&f.collections, "collections", "", "JSON file with collections of private data; collections.json of the source unless given, none with an empty one")
 	fl.BoolVar(&f.init, "init", false, "the contract has to be initialised by its first transaction")
 	fl.StringVar(&f.path, "path", "", "folder of the source that is built")
 	fl.StringVar(&f.language, "language", "", "Go, JavaScript, TypeScript, Java or Binary; found out unless given")
@@ -257,16 +263,19 @@ func (d *deployment) fill(spec *v1alpha1.ChaincodeSpec) error {
 		changed = spec.Image != "" && spec.Image != f.image || spec.Build != ""
 		spec.Build, spec.Image = "", f.image
 	}
-	if f.policy != "" {
+	if f.policy != "" || f.emptied("policy") {
 		spec.EndorsementPolicy = f.policy
 	}
-	if f.init {
+	switch {
+	case f.init:
 		spec.Init = v1alpha1.InitRequired
+	case f.emptied("init"):
+		spec.Init = v1alpha1.InitNotRequired
 	}
 	if f.runtime != "" {
 		spec.Runtime = v1alpha1.ChaincodeRuntime(f.runtime)
 	}
-	if f.idle > 0 {
+	if f.idle > 0 || f.emptied("idle") {
 		seconds := int32(f.idle / time.Second) //nolint:gosec // G115: the API server bounds it
 		spec.IdleSeconds = &seconds
 	}
@@ -286,6 +295,10 @@ func (d *deployment) fill(spec *v1alpha1.ChaincodeSpec) error {
 
 func (d *deployment) fillCollections(spec *v1alpha1.ChaincodeSpec) error {
 	file := d.flags.collections
+	if file == "" && d.flags.emptied("collections") {
+		spec.Collections = ""
+		return nil
+	}
 	if file == "" && d.source != nil {
 		file = d.source.collections
 	}

@@ -151,6 +151,13 @@ func TestFill(t *testing.T) {
 				s.EndorsementPolicy, s.Init, s.Runtime, s.IdleSeconds = "p", v1alpha1.InitRequired, v1alpha1.RuntimeService, ptr.To[int32](60)
 			}),
 		},
+		"taken back": {
+			have: spec(func(s *v1alpha1.ChaincodeSpec) {
+				s.EndorsementPolicy, s.Init, s.IdleSeconds, s.Collections = "p", v1alpha1.InitRequired, ptr.To[int32](60), "[]"
+			}),
+			build: "b1", source: found, flags: deployFlags{given: func(string) bool { return true }},
+			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.Init, s.IdleSeconds = v1alpha1.InitNotRequired, ptr.To[int32](0) }),
+		},
 		"what was not asked for stays": {
 			have: spec(func(s *v1alpha1.ChaincodeSpec) { s.EndorsementPolicy, s.Collections = "p", "[]" }), build: "b1",
 			want: spec(func(s *v1alpha1.ChaincodeSpec) { s.EndorsementPolicy, s.Collections = "p", "[]" }),

@@ -26,6 +26,7 @@ type txFlags struct {
 	transient []string
 	endorsers []string
 	events    bool
+	init      bool
 	timeout   time.Duration
 }
 
@@ -53,6 +54,7 @@ block. The peer is reached by a port forwarded through the API server, so it wor
 	}
 	a.txFlags(c, f)
 	c.Flags().StringSliceVar(&f.endorsers, "endorsers", nil, "MSP IDs whose peers shall endorse (the gateway chooses unless given)")
+	c.Flags().BoolVar(&f.init, "init", false, "this is the transaction that initialises a contract deployed with --init")
 	c.Flags().BoolVar(&f.events, "events", false, "print the event that the transaction emitted")
 	return c
 }
@@ -110,7 +112,7 @@ func (f *txFlags) call(ref contractRef, args []string) (gateway.Call, error) {
 		return gateway.Call{}, err
 	}
 	call := gateway.Call{
-		Channel: ref.channel, Contract: ref.contract, Function: args[0], Transient: transient, Endorsers: f.endorsers,
+		Channel: ref.channel, Contract: ref.contract, Function: args[0], Transient: transient, Endorsers: f.endorsers, Init: f.init,
 	}
 	for _, arg := range args[1:] {
 		call.Args = append(call.Args, []byte(arg))
@@ -272,7 +274,7 @@ func (a *app) transact(ctx context.Context, f *txFlags, args []string, run func(
 		note("waiting for the network's answer")
 		return run(ctx, gw.Gateway, call)
 	})
-	return explainTx(err)
+	return explainTx(cl.explainLaunch(ctx, ref, err))
 }
 
 // jsonOf keeps JSON as it is and makes a string of everything else.

@@ -61,6 +61,10 @@ func txRemedy(e *gateway.Error) string {
 	switch {
 	case e.Stage == gateway.StageCommit:
 		return commitRemedy(e.Validation)
+	case has("must call as init first"):
+		return "the contract wants to be initialised first: submit its first transaction with --init"
+	case has("is already initialized but called as init"), has("does not require initialization but called as init"):
+		return "leave --init out"
 	case has("no combination of peers can be derived"):
 		return "too few peers that can endorse are known yet: they have to be up and to have joined the channel"
 	case has("no peers available to evaluate chaincode") || has("chaincode definition for") || has("make sure the chaincode") || has("is not installed"):

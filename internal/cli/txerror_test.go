@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc/codes"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/fabric/gateway"
 )
 
@@ -63,6 +66,14 @@ func TestExplainTx(t *testing.T) {
 			err:  &gateway.Error{Stage: gateway.StageCommit, Validation: pb.TxValidationCode_ENDORSEMENT_POLICY_FAILURE, Message: "the peers judged it so"},
 			code: ExitFailed, want: []string{"too few organisations endorsed it"},
 		},
+		"not initialised": {
+			err:  &gateway.Error{Stage: gateway.StageEndorse, Code: codes.Aborted, Nodes: node("chaincode 'asset' has not been initialized for this version, must call as init first")},
+			code: ExitNotReady, want: []string{"with --init"},
+		},
+		"initialised twice": {
+			err:  &gateway.Error{Stage: gateway.StageEvaluate, Code: codes.Unknown, Nodes: node("chaincode 'asset' is already initialized but called as init")},
+			code: ExitFailed, want: []string{"leave --init out"},
+		},
 		"foreign certificate": {
 			err:  &gateway.Error{Stage: gateway.StageEvaluate, Code: codes.Unknown, Nodes: node("error validating proposal: access denied: channel [demo] creator org [XMSP]")},
 			code: ExitFailed, want: []string{"choose another --as or --identity"},
@@ -77,6 +88,52 @@ func TestExplainTx(t *testing.T) {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("%q lacks %q", err, part)
 				}
+			}
+		})
+	}
+}
+
+func TestLaunchFailed(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  gateway.Error
+		want bool
+	}{
+		"at one peer":     {gateway.Error{Nodes: []gateway.NodeError{{Message: "error in simulation: could not launch chaincode asset:00: chaincode registration failed: container exited with 1"}}}, true},
+		"by the gateway":  {gateway.Error{Message: "evaluate call to endorser returned error: chaincode registration failed: container exited with 1"}, true},
+		"something else":  {gateway.Error{Nodes: []gateway.NodeError{{Message: "chaincode response 500, no"}}}, false},
+		"nothing is said": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := launchFailed(&c.err); got != c.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestLaunchWords(t *testing.T) {
+	now := time.Unix(1000, 0)
+	ended := func(reason string, ago time.Duration) v1alpha1.ChaincodeLaunch {
+		at := metav1.NewTime(now.Add(-ago))
+		return v1alpha1.ChaincodeLaunch{Peer: "peer0-org1", Reason: reason, EndedAt: &at}
+	}
+	for name, c := range map[string]struct {
+		launches []v1alpha1.ChaincodeLaunch
+		want     string
+	}{
+		"none":               {nil, ""},
+		"it runs":            {[]v1alpha1.ChaincodeLaunch{{Peer: "peer0-org1"}}, ""},
+		"no image":           {[]v1alpha1.ChaincodeLaunch{ended("ErrImagePull: not found", time.Second)}, "peer0-org1 could not start the contract: ErrImagePull: not found"},
+		"the newest of two":  {[]v1alpha1.ChaincodeLaunch{ended("Error: exit code 3: b", time.Second), ended("Error: exit code 2: a", time.Minute)}, "peer0-org1 could not start the contract: Error: exit code 3: b"},
+		"long ago":           {[]v1alpha1.ChaincodeLaunch{ended("ErrImagePull: not found", time.Hour)}, ""},
+		"deleted":            {[]v1alpha1.ChaincodeLaunch{ended("Deleted", time.Second)}, ""},
+		"idle":               {[]v1alpha1.ChaincodeLaunch{ended("Idle: nobody called it", time.Second)}, ""},
+		"nobody saw the end": {[]v1alpha1.ChaincodeLaunch{ended("Unknown: away", time.Second), ended("OOMKilled: exit code 137", time.Second)}, "peer0-org1 could not start the contract: OOMKilled: exit code 137"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cc := &v1alpha1.Chaincode{Status: v1alpha1.ChaincodeStatus{Launches: c.launches}}
+			if got := launchWords(cc, now); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
 	}

@@ -47,6 +47,8 @@ func TestContractFromSource(t *testing.T) {
 	wantLaunches(ctx, t, c, s, first)
 	isolated(ctx, t, c, s, first)
 	comesBack(ctx, t, c, s, first, func() error { _, err := call("TotalSupply"); return err })
+	failsWithReason(ctx, t, c, s)
+	restsAndWakes(ctx, t, c, s, source)
 
 	deploy(ctx, t, c, source, "--channel", demoChannel, "-n", s.Name)
 	if again := deployed(ctx, t, c, s, "token"); again.Spec.Version != "1.0" || again.Spec.Build != first.Spec.Build {

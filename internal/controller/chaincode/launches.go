@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -26,8 +27,9 @@ const (
 	maxLaunches = 64
 	maxReason   = 512
 	// reasonUnseen stands where nobody saw the end.
-	reasonUnseen  = "Unknown: it ended while the operator was away"
-	reasonDeleted = "Deleted"
+	reasonUnseen  = v1alpha1.LaunchUnknown + ": it ended while the operator was away"
+	reasonDeleted = v1alpha1.LaunchDeleted
+	reasonIdle    = v1alpha1.LaunchIdle + ": nobody called it; the next call launches it again"
 )
 
 // endings remembers why contracts' pods ended until that is written into a status: pods are deleted at once.
@@ -80,6 +82,9 @@ func (e *endings) forget(namespace string, launches []v1alpha1.ChaincodeLaunch) 
 
 // ending says why a contract's pod does not run; empty while it does or may.
 func ending(pod *corev1.Pod) string {
+	if g := pod.DeletionGracePeriodSeconds; g != nil && *g == launch.IdleGraceSeconds {
+		return reasonIdle
+	}
 	for i := range pod.Status.ContainerStatuses {
 		s := &pod.Status.ContainerStatuses[i].State
 		if t := s.Terminated; t != nil {
@@ -126,10 +131,28 @@ func clip(s string) string {
 }
 
 // recall puts launches and their ends into the status, from where the steps after it go on.
-func (r *Reconciler) recall(_ context.Context, w *world) error {
-	w.endings = r.endings.of(w.network, w.chaincode.Status.Launches)
+func (r *Reconciler) recall(ctx context.Context, w *world) error {
+	before := slices.Clone(w.chaincode.Status.Launches)
+	w.endings = r.endings.of(w.network, before)
 	w.record(&w.chaincode.Status)
+	w.audit(ctx, before)
 	return nil
+}
+
+// audit writes what is new in the list of launches to the log, which keeps it when the object is gone or its list is full.
+func (w *world) audit(ctx context.Context, before []v1alpha1.ChaincodeLaunch) {
+	log := ctrl.LoggerFrom(ctx)
+	for i := range w.chaincode.Status.Launches {
+		l := &w.chaincode.Status.Launches[i]
+		j := slices.IndexFunc(before, func(b v1alpha1.ChaincodeLaunch) bool { return b.Pod == l.Pod })
+		facts := []any{"pod", l.Pod, "peer", l.Peer, "channel", w.channelID, "packageID", l.PackageID, "image", l.Image, "startedAt", l.StartedAt.Time}
+		switch {
+		case l.EndedAt != nil && (j < 0 || before[j].EndedAt == nil):
+			log.Info("a contract launched by a peer ended", append(facts, "endedAt", l.EndedAt.Time, "reason", l.Reason)...)
+		case j < 0:
+			log.Info("a peer launched a contract", facts...)
+		}
+	}
 }
 
 // record brings the list of launches up to what was seen.

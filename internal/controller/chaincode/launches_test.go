@@ -122,6 +122,8 @@ func TestRecord(t *testing.T) {
 	deleted.DeletionTimestamp = &now
 	broken := deleted.DeepCopy()
 	broken.Status = exited(3, "")
+	idle := broken.DeepCopy()
+	idle.DeletionGracePeriodSeconds = ptr.To[int64](launch.IdleGraceSeconds)
 	type list = []v1alpha1.ChaincodeLaunch
 	for name, c := range map[string]struct {
 		before  list
@@ -138,6 +140,7 @@ func TestRecord(t *testing.T) {
 		"it is long gone":          {list{before}, nil, map[string]string{"a": "Deleted"}, list{before}},
 		"it is being deleted":      {list{entry("a", false, "")}, []*corev1.Pod{deleted}, nil, list{entry("a", true, reasonDeleted)}},
 		"it ends while deleted":    {list{entry("a", true, reasonDeleted)}, []*corev1.Pod{broken}, nil, list{entry("a", true, "Error: exit code 3")}},
+		"nobody calls it":          {list{entry("a", false, "")}, []*corev1.Pod{idle}, nil, list{entry("a", true, reasonIdle)}},
 		"it ended and is deleted":  {list{entry("a", true, "Error: exit code 1")}, []*corev1.Pod{deleted}, nil, list{entry("a", true, "Error: exit code 1")}},
 		"a machine was found":      {list{entry("a", true, "Unschedulable: no room")}, []*corev1.Pod{launchPod("a", 0, corev1.PodStatus{})}, nil, list{entry("a", false, "")}},
 		"the newest comes first":   {list{entry("a", false, "")}, []*corev1.Pod{launchPod("b", 1, corev1.PodStatus{}), launchPod("a", 0, corev1.PodStatus{})}, nil, nil},

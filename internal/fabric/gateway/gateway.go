@@ -7,8 +7,10 @@ import (
 
 	"github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-gateway/pkg/hash"
+	gwproto "github.com/hyperledger/fabric-protos-go-apiv2/gateway"
 	pb "github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"heddle.dev/heddle/internal/fabric/identity"
 )
@@ -29,6 +31,8 @@ type Call struct {
 	Transient map[string][]byte
 	// Endorsers limits who is asked, by MSP id; empty leaves it to discovery.
 	Endorsers []string
+	// Init marks the transaction that initialises a contract whose definition asks for one.
+	Init bool
 }
 
 // Result of a transaction that was committed.
@@ -74,11 +78,19 @@ func (g *Gateway) Evaluate(ctx context.Context, call Call) ([]byte, error) {
 // *Error; when the peers judged the transaction invalid, the result tells the
 // block all the same.
 func (g *Gateway) Submit(ctx context.Context, call Call) (Result, error) {
-	payload, commit, err := g.contract(call).SubmitAsyncWithContext(ctx, call.Function, call.options()...)
+	proposal, err := g.proposal(call)
+	if err != nil {
+		return Result{}, err
+	}
+	transaction, err := proposal.EndorseWithContext(ctx)
+	if err != nil {
+		return Result{}, explain(StageEndorse, err)
+	}
+	commit, err := transaction.SubmitWithContext(ctx)
 	if err != nil {
 		return Result{}, explain(StageSubmit, err)
 	}
-	result := Result{TxID: commit.TransactionID(), Payload: payload}
+	result := Result{TxID: commit.TransactionID(), Payload: transaction.Result()}
 	state, err := commit.StatusWithContext(ctx)
 	if err != nil {
 		return result, explain(StageStatus, err)
@@ -91,6 +103,53 @@ func (g *Gateway) Submit(ctx context.Context, call Call) (Result, error) {
 		}
 	}
 	return result, nil
+}
+
+// proposal makes what peers are asked to endorse.
+func (g *Gateway) proposal(call Call) (*client.Proposal, error) {
+	proposal, err := g.contract(call).NewProposal(call.Function, call.options()...)
+	if err == nil && call.Init {
+		proposal, err = g.initialising(proposal)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make proposal: %w", err)
+	}
+	return proposal, nil
+}
+
+// initialising sets is_init, which the gateway client has no option for, in a proposal that is not signed yet.
+func (g *Gateway) initialising(proposal *client.Proposal) (*client.Proposal, error) {
+	raw, err := proposal.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	proposed, inner, payload, input := &gwproto.ProposedTransaction{}, &pb.Proposal{}, &pb.ChaincodeProposalPayload{}, &pb.ChaincodeInvocationSpec{}
+	if err := proto.Unmarshal(raw, proposed); err != nil {
+		return nil, err
+	}
+	if err := proto.Unmarshal(proposed.GetProposal().GetProposalBytes(), inner); err != nil {
+		return nil, err
+	}
+	if err := proto.Unmarshal(inner.GetPayload(), payload); err != nil {
+		return nil, err
+	}
+	if err := proto.Unmarshal(payload.GetInput(), input); err != nil {
+		return nil, err
+	}
+	input.ChaincodeSpec.Input.IsInit = true
+	if payload.Input, err = proto.Marshal(input); err != nil {
+		return nil, err
+	}
+	if inner.Payload, err = proto.Marshal(payload); err != nil {
+		return nil, err
+	}
+	if proposed.Proposal.ProposalBytes, err = proto.Marshal(inner); err != nil {
+		return nil, err
+	}
+	if raw, err = proto.Marshal(proposed); err != nil {
+		return nil, err
+	}
+	return g.client.NewProposal(raw)
 }
 
 var errInvalid = errors.New("the transaction was judged invalid")

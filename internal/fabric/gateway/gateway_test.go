@@ -57,6 +57,7 @@ func TestGateway(t *testing.T) {
 	if block.GetHeader().GetNumber() != result.Block || result.Code != pb.TxValidationCode_VALID {
 		t.Errorf("result %+v, block %d", result, block.GetHeader().GetNumber())
 	}
+	initialises(ctx, t, n, contract, client)
 	read, err := client.Evaluate(ctx, call("Read", "a1"))
 	ok(t, err)
 	var asset struct{ Owner string }
@@ -176,4 +177,27 @@ func TestExplainLeavesOthersAlone(t *testing.T) {
 	if got := gateway.Explain(status.Error(codes.Internal, "x")); status.Code(got) != codes.Internal {
 		t.Errorf("got %v", got)
 	}
+}
+
+// initialises: a contract that asks for it takes no other transaction first.
+func initialises(ctx context.Context, t *testing.T, n *bare.Network, contract string, client *gateway.Gateway) {
+	t.Helper()
+	_, err := n.Deploy(ctx, "guarded", contract, admin.Definition{InitRequired: true})
+	ok(t, err)
+	first := call("Create", "g1", "alice", "5")
+	first.Contract = "guarded"
+	var refused *gateway.Error
+	if _, err := client.Submit(ctx, first); !errors.As(err, &refused) || !strings.Contains(err.Error(), "must call as init first") {
+		t.Errorf("a first transaction that does not initialise: %v", err)
+	}
+	first.Init = true
+	_, err = client.Submit(ctx, first)
+	ok(t, err)
+	if _, err := client.Submit(ctx, first); !errors.As(err, &refused) || !strings.Contains(err.Error(), "already initialized") {
+		t.Errorf("a second transaction that initialises: %v", err)
+	}
+	second := call("Read", "g1")
+	second.Contract = "guarded"
+	_, err = client.Submit(ctx, second)
+	ok(t, err)
 }

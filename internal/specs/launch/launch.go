@@ -70,6 +70,15 @@ func (c Contract) Label() string {
 	return label
 }
 
+const (
+	// MinIdleSeconds is Fabric's execution time-out (chaincode.executetimeout): a contract that has been quiet for less may have a
+	// call under way.
+	MinIdleSeconds = 30
+	// IdleGraceSeconds is the grace with which a pod that nobody calls is deleted, and the sign of it: other deletions have
+	// another one.
+	IdleGraceSeconds = 3
+)
+
 // Settings are what the operator says of a contract; all have defaults.
 type Settings struct {
 	// Chaincode, Channel and Contract name the object, its channel and the contract's name there; empty for packages
@@ -85,7 +94,7 @@ type Settings struct {
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
 	// ImagePullSecrets by name.
 	ImagePullSecrets []string `json:"imagePullSecrets,omitempty"`
-	// IdleSeconds without a call after which the pod goes; 0 keeps it.
+	// IdleSeconds without a call after which the pod goes, at least MinIdleSeconds; 0 keeps it.
 	IdleSeconds int32 `json:"idleSeconds,omitempty"`
 }
 

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -93,10 +94,15 @@ func (o PushOptions) push(ctx context.Context, result *specs.BuildResult) error 
 		result.Failure = clip(printable([]byte(compiled.Failure)), failureLimit)
 		return errNoImage
 	}
+	began := time.Now()
 	img, base, err := o.assemble(out, compiled)
 	if err != nil {
 		return err
 	}
+	if _, err := img.Digest(); err != nil { // which packs every layer
+		return fmt.Errorf("assemble image: %w", err)
+	}
+	fmt.Fprintf(o.Output, "assembled the image in %.2f s\n", time.Since(began).Seconds())
 	subject, err := p.image(img)
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ var benches = map[string]func(context.Context, *bench) error{
 	"recovery":   recovery,
 	"footprint":  footprint,
 	"fabsim":     standIn,
+	"contract":   contracts,
 }
 
 // onBareProcesses are the benches that need neither lab nor images.

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/specs"
+	"heddle.dev/heddle/test/harness"
+	"heddle.dev/heddle/test/load"
+)
+
+const (
+	contractNetwork = "contract"
+	// measured is the contract whose launches and throughput are measured.
+	measured = "noop"
+	idle     = 30
+)
+
+// contracts measures the way from source to the first committed transaction with an empty cache, with one that another
+// contract of the same dependencies has filled, and after a line was edited; how long an image takes, and a launch, by
+// a call after the pod was deleted and by one after it went idle; and the throughput of a contract that does nothing.
+func contracts(ctx context.Context, b *bench) error {
+	if err := b.InstallBuilds(ctx); err != nil {
+		return err
+	}
+	if err := b.Apply(ctx, fmt.Sprintf(manifests, contractNetwork, orderers, 1)); err != nil {
+		return err
+	}
+	if err := b.WaitReady(ctx, &v1alpha1.Network{ObjectMeta: metav1.ObjectMeta{Name: contractNetwork}}); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "heddle-contract-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	w := &workshop{bench: b, dir: dir}
+	for _, part := range []func(context.Context) error{w.sources, w.launches, w.throughput} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return b.RemoveNetwork(ctx, contractNetwork)
+}
+
+// workshop is where contracts are written and deployed.
+type workshop struct {
+	*bench
+	dir string
+}
+
+// sources measures builds; the baseline is the compiler alone, on this machine, with a cache in the same state.
+func (w *workshop) sources(ctx context.Context) error {
+	cold := series{metric: "cold_seconds", unit: "s"}
+	warm := series{metric: "warm_seconds", unit: "s"}
+	edit := series{metric: "edit_seconds", unit: "s"}
+	assemble := series{metric: "assemble_seconds", unit: "s"}
+	for i := range w.rounds {
+		cache := filepath.Join(w.dir, "cache"+strconv.Itoa(i))
+		if err := w.Remove(ctx, specs.BuildCacheVolume(specs.Place{Network: contractNetwork})); err != nil {
+			return err
+		}
+		if err := w.deployAll(ctx, "cold"+strconv.Itoa(i), cache, []*series{&cold}, &assemble); err != nil {
+			return err
+		}
+		if err := w.deployAll(ctx, "warm"+strconv.Itoa(i), cache, []*series{&warm, &edit}, &assemble); err != nil {
+			return err
+		}
+		progress("round %d: cold %.1f s, warm %.1f s, edit %.1f s; the compiler alone: %.1f, %.1f and %.1f s",
+			i+1, cold.values[i], warm.values[i], edit.values[i], cold.baseline[i], warm.baseline[i], edit.baseline[i])
+	}
+	for _, s := range []*series{&cold, &warm, &edit, &assemble} {
+		if err := w.book.write(*s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deployAll writes a project and deploys it once for each series, each time with another line changed.
+func (w *workshop) deployAll(ctx context.Context, name, cache string, steps []*series, assemble *series) error {
+	source := filepath.Join(w.dir, name)
+	for edition, s := range steps {
+		if err := w.write(source, name, edition); err != nil {
+			return err
+		}
+		start := time.Now()
+		if err := compile(ctx, source, filepath.Join(w.dir, "program"), cache); err != nil {
+			return err
+		}
+		s.baseline = append(s.baseline, time.Since(start).Seconds())
+		start = time.Now()
+		if err := w.deploy(ctx, source); err != nil {
+			return err
+		}
+		s.values = append(s.values, time.Since(start).Seconds())
+		seconds, err := w.assembled(ctx, name)
+		if err != nil {
+			return err
+		}
+		assemble.values = append(assemble.values, seconds)
+	}
+	return nil
+}
+
+// deploy does what a developer does: one command, and a transaction.
+func (w *workshop) deploy(ctx context.Context, source string) error {
+	name := filepath.Base(source)
+	if out, err := w.Heddle(ctx, "chaincode", "deploy", source, "--channel", channelName, "-n", contractNetwork); err != nil {
+		return fmt.Errorf("deploy %s: %w\n%s", name, err, out)
+	}
+	ref := contractNetwork + "/" + channelName + "/" + name
+	if out, err := w.Heddle(ctx, "tx", "submit", ref, "Create", "a", "b", "1"); err != nil {
+		return fmt.Errorf("call %s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+var assembled = regexp.MustCompile(`assembled the image in ([0-9.]+) s`)
+
+// assembled reads how long the newest build of a contract took to make its image.
+func (w *workshop) assembled(ctx context.Context, name string) (float64, error) {
+	var cc v1alpha1.Chaincode
+	if err := w.Get(ctx, client.ObjectKey{Namespace: contractNetwork, Name: channelName + "-" + name}, &cc); err != nil {
+		return 0, err
+	}
+	out, err := w.Kubectl(ctx, "-n", contractNetwork, "logs", "job/"+specs.BuildName(cc.Spec.Build), "-c", "push")
+	if err != nil {
+		return 0, fmt.Errorf("read log of %s: %w\n%s", cc.Spec.Build, err, out)
+	}
+	found := assembled.FindStringSubmatch(out)
+	if found == nil {
+		return 0, fmt.Errorf("read log of %s: it does not say how long the image took:\n%s", cc.Spec.Build, out)
+	}
+	return strconv.ParseFloat(found[1], 64)
+}
+
+// launches measures the first call to a contract whose image is on the machine. The baseline is what Kubernetes takes
+// for a bare pod of that image, from its creation until its container runs.
+func (w *workshop) launches(ctx context.Context) error {
+	source := filepath.Join(w.dir, measured)
+	if err := w.write(source, measured, 0); err != nil {
+		return err
+	}
+	if err := w.deploy(ctx, source); err != nil {
+		return err
+	}
+	clients, done, err := w.Clients(ctx, contractNetwork, channelName, measured)
+	if err != nil {
+		return err
+	}
+	defer done()
+	launch := series{metric: "launch_seconds", unit: "s"}
+	wake := series{metric: "wake_seconds", unit: "s"}
+	for range w.rounds {
+		if err := w.stopContract(ctx, true); err != nil {
+			return err
+		}
+		if err := measureCall(ctx, clients[0], &launch); err != nil {
+			return err
+		}
+		seconds, err := w.barePod(ctx)
+		if err != nil {
+			return err
+		}
+		launch.baseline = append(launch.baseline, seconds)
+	}
+	if err := w.rest(ctx, idle); err != nil {
+		return err
+	}
+	for i := range w.rounds {
+		if err := w.stopContract(ctx, false); err != nil {
+			return err
+		}
+		if err := measureCall(ctx, clients[0], &wake); err != nil {
+			return err
+		}
+		wake.baseline = append(wake.baseline, launch.baseline[i])
+	}
+	if err := w.rest(ctx, 0); err != nil {
+		return err
+	}
+	if err := w.book.write(launch); err != nil {
+		return err
+	}
+	return w.book.write(wake)
+}
+
+func measureCall(ctx context.Context, c *load.Client, s *series) error {
+	start := time.Now()
+	if _, err := c.Evaluate(ctx, "Read", "a"); err != nil {
+		return err
+	}
+	s.values = append(s.values, time.Since(start).Seconds())
+	return nil
+}
+
+// rest sets after how many seconds the contract is idle.
+func (w *workshop) rest(ctx context.Context, seconds int32) error {
+	var cc v1alpha1.Chaincode
+	if err := w.Get(ctx, client.ObjectKey{Namespace: contractNetwork, Name: channelName + "-" + measured}, &cc); err != nil {
+		return err
+	}
+	before := cc.DeepCopy()
+	cc.Spec.IdleSeconds = &seconds
+	return w.Patch(ctx, &cc, client.MergeFrom(before))
+}
+
+// stopContract waits until no pod runs the contract, and deletes them before if it is told to.
+func (w *workshop) stopContract(ctx context.Context, remove bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	ours := []client.ListOption{client.InNamespace(contractNetwork), client.MatchingLabels{
+		v1alpha1.LabelComponent: v1alpha1.ComponentChaincode, v1alpha1.LabelChaincode: channelName + "-" + measured,
+	}}
+	return harness.Poll(ctx, func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := w.List(ctx, &pods, ours...); err != nil {
+			return err
+		}
+		for i := range pods.Items {
+			if !remove {
+				break
+			}
+			if err := w.Delete(ctx, &pods.Items[i]); client.IgnoreNotFound(err) != nil {
+				return err
+			}
+		}
+		if n := len(pods.Items); n > 0 {
+			return fmt.Errorf("%d pods of the contract are there", n)
+		}
+		return nil
+	})
+}
+
+// barePod runs the contract's image without a peer, in another namespace.
+func (w *workshop) barePod(ctx context.Context) (float64, error) {
+	var cc v1alpha1.Chaincode
+	if err := w.Get(ctx, client.ObjectKey{Namespace: contractNetwork, Name: channelName + "-" + measured}, &cc); err != nil {
+		return 0, err
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "bare"},
+		Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{
+			Name: "contract", Image: cc.Status.Image,
+		}}},
+	}
+	began := time.Now()
+	if err := w.Create(ctx, pod); err != nil {
+		return 0, err
+	}
+	err := retry(ctx, func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+			return err
+		}
+		if s := pod.Status.ContainerStatuses; len(s) == 0 || s[0].State.Running == nil && s[0].State.Terminated == nil {
+			return fmt.Errorf("pod %q does not run yet", pod.Name)
+		}
+		return nil
+	})
+	took := time.Since(began).Seconds()
+	if err != nil {
+		return 0, err
+	}
+	return took, w.Remove(ctx, pod, client.GracePeriodSeconds(0))
+}
+
+// throughput drives the contract that does nothing, launched by the peers, beside the same program as a bare process of
+// peers that are bare processes.
+func (w *workshop) throughput(ctx context.Context) error {
+	source := filepath.Join(w.dir, measured)
+	program := filepath.Join(w.dir, "program")
+	if err := compile(ctx, source, program, filepath.Join(w.dir, "cache0")); err != nil {
+		return err
+	}
+	bare, err := w.upProcesses(ctx)
+	if err != nil {
+		return err
+	}
+	defer bare.down()
+	id, err := bare.Launch(ctx, measured, program)
+	if err != nil {
+		return err
+	}
+	if err := bare.Define(ctx, admin.Definition{Name: measured, PackageID: id, Version: "1.0"}); err != nil {
+		return err
+	}
+	if err := bare.connect(measured); err != nil {
+		return err
+	}
+	net := &platform{name: contractNetwork}
+	if net.clients, net.close, err = w.Clients(ctx, contractNetwork, channelName, measured); err != nil {
+		return err
+	}
+	defer net.close()
+	for _, c := range []*load.Client{bare.clients[0], net.clients[0]} {
+		if err := firstTx(ctx, c); err != nil {
+			return err
+		}
+	}
+	tps := series{metric: "tps", unit: "1/s"}
+	if tps.settings, err = w.settings(ctx, net); err != nil {
+		return err
+	}
+	if tps.baselineSettings, err = bare.fingerprint(); err != nil {
+		return err
+	}
+	for i := range w.rounds {
+		base, err := w.drive(ctx, bare.clients)
+		if err != nil {
+			return err
+		}
+		got, err := w.drive(ctx, net.clients)
+		if err != nil {
+			return err
+		}
+		tps.values, tps.baseline = append(tps.values, got.TPS()), append(tps.baseline, base.TPS())
+		progress("round %d: %s; bare processes: %s", i+1, got, base)
+	}
+	return w.book.write(tps)
+}

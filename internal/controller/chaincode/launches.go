@@ -28,12 +28,16 @@ const (
 	// reasonUnseen stands where nobody saw the end.
 	reasonUnseen  = "Unknown: it ended while the operator was away"
 	reasonDeleted = "Deleted"
+	// reasonMemory is the kubelet's word.
+	reasonMemory = "OOMKilled"
 )
 
 // endings remembers why contracts' pods ended until that is written into a status: pods are deleted at once.
 type endings struct {
 	mu   sync.Mutex
 	seen map[types.NamespacedName]string
+	// there are the pods whose end is still to be told. The cache loses a pod a moment before that is told.
+	there map[types.NamespacedName]bool
 }
 
 func (e *endings) note(pod *corev1.Pod, gone bool) {
@@ -41,15 +45,18 @@ func (e *endings) note(pod *corev1.Pod, gone bool) {
 	if reason == "" && gone {
 		reason = reasonDeleted
 	}
-	if reason == "" {
-		return
-	}
+	key := client.ObjectKeyFromObject(pod)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.seen == nil {
-		e.seen = map[types.NamespacedName]string{}
+		e.seen, e.there = map[types.NamespacedName]string{}, map[types.NamespacedName]bool{}
 	}
-	key := client.ObjectKeyFromObject(pod)
+	if delete(e.there, key); !gone {
+		e.there[key] = true
+	}
+	if reason == "" {
+		return
+	}
 	if before := e.seen[key]; before == "" || reason != reasonDeleted {
 		e.seen[key] = reason
 	}
@@ -63,6 +70,19 @@ func (e *endings) of(namespace string, launches []v1alpha1.ChaincodeLaunch) map[
 	for i := range launches {
 		if reason := e.seen[types.NamespacedName{Namespace: namespace, Name: launches[i].Pod}]; reason != "" {
 			out[launches[i].Pod] = reason
+		}
+	}
+	return out
+}
+
+// untold are the pods of which word is still to come.
+func (e *endings) untold(namespace string, launches []v1alpha1.ChaincodeLaunch) map[string]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string]bool{}
+	for i := range launches {
+		if e.there[types.NamespacedName{Namespace: namespace, Name: launches[i].Pod}] {
+			out[launches[i].Pod] = true
 		}
 	}
 	return out
@@ -83,7 +103,11 @@ func ending(pod *corev1.Pod) string {
 	for i := range pod.Status.ContainerStatuses {
 		s := &pod.Status.ContainerStatuses[i].State
 		if t := s.Terminated; t != nil {
-			return clip(fmt.Sprintf("%s: exit code %d: %s", t.Reason, t.ExitCode, strings.TrimSpace(t.Message)))
+			said := strings.TrimSpace(t.Message)
+			if t.Reason == reasonMemory && said == "" {
+				said = "it needs more memory than spec.resources allows"
+			}
+			return clip(fmt.Sprintf("%s: exit code %d: %s", t.Reason, t.ExitCode, said))
 		}
 		if w := s.Waiting; w != nil && hopeless(w.Reason) {
 			return clip(w.Reason + ": " + w.Message)
@@ -127,6 +151,8 @@ func clip(s string) string {
 
 // recall puts launches and their ends into the status, from where the steps after it go on.
 func (r *Reconciler) recall(_ context.Context, w *world) error {
+	// In this order: what is told meanwhile is in one of them.
+	w.untold = r.endings.untold(w.network, w.chaincode.Status.Launches)
 	w.endings = r.endings.of(w.network, w.chaincode.Status.Launches)
 	w.record(&w.chaincode.Status)
 	return nil
@@ -156,7 +182,7 @@ func (w *world) record(s *v1alpha1.ChaincodeStatus) {
 			l.EndedAt, l.Reason = nil, "" // no machine took it at first, or its image could not be pulled
 			continue
 		}
-		if l.EndedAt != nil {
+		if l.EndedAt != nil || w.untold[l.Pod] && w.endings[l.Pod] == "" && l.Reason == "" {
 			continue
 		}
 		l.EndedAt = ptr.To(metav1.NewTime(w.now))

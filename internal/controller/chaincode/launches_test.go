@@ -60,6 +60,8 @@ func TestEnding(t *testing.T) {
 		"no image":             {waiting("ErrImagePull", "not found"), "ErrImagePull: not found"},
 		"no image, no message": {waiting("ImagePullBackOff", ""), "ImagePullBackOff"},
 		"ended":                {exited(3, " boom\n"), "Error: exit code 3: boom"},
+		"out of memory": {containerIs(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "OOMKilled", ExitCode: 137}}),
+			"OOMKilled: exit code 137: it needs more memory than spec.resources allows"},
 		"ended without a word": {exited(3, ""), "Error: exit code 3"},
 		"evicted":              {corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "low on memory"}, "Evicted: low on memory"},
 		"no machine":           {unschedulable(), "Unschedulable: no room"},
@@ -130,6 +132,9 @@ func TestRecord(t *testing.T) {
 		want    list
 	}{
 		"nothing":                  {nil, nil, nil, nil},
+		"it is gone, to be told":   {list{entry("untold", false, "")}, nil, nil, list{entry("untold", false, "")}},
+		"it is gone, just told":    {list{entry("untold", false, "")}, nil, map[string]string{"untold": "Deleted"}, list{entry("untold", true, "Deleted")}},
+		"it could not start":       {list{entry("untold", false, "ErrImagePull: x")}, nil, nil, list{entry("untold", true, "ErrImagePull: x")}},
 		"a launch":                 {nil, []*corev1.Pod{launchPod("a", 0, corev1.PodStatus{})}, nil, list{entry("a", false, "")}},
 		"it goes on":               {list{entry("a", false, "")}, []*corev1.Pod{launchPod("a", 0, corev1.PodStatus{})}, nil, list{entry("a", false, "")}},
 		"it ended":                 {list{entry("a", false, "")}, []*corev1.Pod{launchPod("a", 0, exited(3, "boom"))}, nil, list{entry("a", true, "Error: exit code 3: boom")}},
@@ -145,7 +150,7 @@ func TestRecord(t *testing.T) {
 		"a pod without containers": {nil, []*corev1.Pod{{ObjectMeta: launchPod("a", 0, corev1.PodStatus{}).ObjectMeta}}, nil, list{{Pod: "a", Peer: "peer0-banka", PackageID: "asset:00", StartedAt: launched}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &world{launches: c.pods, endings: c.endings, now: now.Time}
+			w := &world{launches: c.pods, endings: c.endings, untold: map[string]bool{"untold": true}, now: now.Time}
 			s := &v1alpha1.ChaincodeStatus{Launches: c.before}
 			w.record(s)
 			if name == "the newest comes first" {
@@ -178,8 +183,14 @@ func TestEndings(t *testing.T) {
 	if got := e.of("trade", status); len(got) > 0 {
 		t.Errorf("a pod that runs has ended: %v", got)
 	}
+	if diff := cmp.Diff(map[string]bool{"a": true}, e.untold("trade", status)); diff != "" {
+		t.Error(diff)
+	}
 	e.note(launchPod("a", 0, exited(3, "")), false)
 	e.note(launchPod("a", 0, corev1.PodStatus{}), true)
+	if got := e.untold("trade", status); len(got) > 0 {
+		t.Errorf("the end of a pod that is gone is still to come: %v", got)
+	}
 	e.note(launchPod("b", 0, corev1.PodStatus{}), true)
 	e.note(launchPod("b", 0, exited(4, "")), true)
 	want := map[string]string{"a": "Error: exit code 3", "b": "Error: exit code 4"}

@@ -88,6 +88,7 @@ func (e *endings) untold(namespace string, launches []v1alpha1.ChaincodeLaunch) 
 	return out
 }
 
+// forget drops what the status tells, as it was read: what was only written may be read once more without.
 func (e *endings) forget(namespace string, launches []v1alpha1.ChaincodeLaunch) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -154,6 +155,7 @@ func (r *Reconciler) recall(_ context.Context, w *world) error {
 	// In this order: what is told meanwhile is in one of them.
 	w.untold = r.endings.untold(w.network, w.chaincode.Status.Launches)
 	w.endings = r.endings.of(w.network, w.chaincode.Status.Launches)
+	r.endings.forget(w.network, w.chaincode.Status.Launches)
 	w.record(&w.chaincode.Status)
 	return nil
 }
@@ -182,7 +184,13 @@ func (w *world) record(s *v1alpha1.ChaincodeStatus) {
 			l.EndedAt, l.Reason = nil, "" // no machine took it at first, or its image could not be pulled
 			continue
 		}
-		if l.EndedAt != nil || w.untold[l.Pod] && w.endings[l.Pod] == "" && l.Reason == "" {
+		if told := w.endings[l.Pod]; l.EndedAt != nil {
+			if told != "" && (l.Reason == reasonDeleted || l.Reason == reasonUnseen) {
+				l.Reason = told // the kubelet's last word, which came after the deletion
+			}
+			continue
+		}
+		if w.untold[l.Pod] && w.endings[l.Pod] == "" && l.Reason == "" {
 			continue
 		}
 		l.EndedAt = ptr.To(metav1.NewTime(w.now))

@@ -140,6 +140,8 @@ func TestRecord(t *testing.T) {
 		"it ended":                 {list{entry("a", false, "")}, []*corev1.Pod{launchPod("a", 0, exited(3, "boom"))}, nil, list{entry("a", true, "Error: exit code 3: boom")}},
 		"it is gone":               {list{entry("a", false, "")}, nil, map[string]string{"a": "Error: exit code 3"}, list{entry("a", true, "Error: exit code 3")}},
 		"it is gone, unseen":       {list{entry("a", false, "")}, nil, nil, list{entry("a", true, reasonUnseen)}},
+		"the kubelet's last word":  {list{entry("a", true, reasonDeleted)}, nil, map[string]string{"a": "OOMKilled"}, list{entry("a", true, "OOMKilled")}},
+		"no word after all":        {list{entry("a", true, reasonUnseen)}, nil, map[string]string{"a": "Deleted"}, list{entry("a", true, reasonDeleted)}},
 		"it is long gone":          {list{before}, nil, map[string]string{"a": "Deleted"}, list{before}},
 		"it is being deleted":      {list{entry("a", false, "")}, []*corev1.Pod{deleted}, nil, list{entry("a", true, reasonDeleted)}},
 		"it ends while deleted":    {list{entry("a", true, reasonDeleted)}, []*corev1.Pod{broken}, nil, list{entry("a", true, "Error: exit code 3")}},
@@ -174,6 +176,25 @@ func TestRecord(t *testing.T) {
 			t.Errorf("%d launches, the first %+v", len(s.Launches), s.Launches[0])
 		}
 	})
+}
+
+// TestRecall: an end that was written into the status is still known in a round that reads the status as it was before.
+func TestRecall(t *testing.T) {
+	r := &Reconciler{}
+	pod := launchPod("a", 0, corev1.PodStatus{})
+	r.endings.note(pod, false)
+	pod.Status = exited(3, "")
+	r.endings.note(pod, true)
+	stale := v1alpha1.ChaincodeStatus{Launches: []v1alpha1.ChaincodeLaunch{newLaunch(pod)}}
+	for range 2 {
+		w := &world{chaincode: &v1alpha1.Chaincode{Status: *stale.DeepCopy()}, network: "trade", now: launched.Time}
+		if err := r.recall(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if l := w.chaincode.Status.Launches[0]; l.EndedAt == nil || l.Reason != "Error: exit code 3" {
+			t.Errorf("got %+v", l)
+		}
+	}
 }
 
 func TestEndings(t *testing.T) {

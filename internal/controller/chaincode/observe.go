@@ -108,6 +108,7 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
+		w.mspIDs = append(w.mspIDs, org.MSPID)
 		m := &member{org: org}
 		for _, p := range roster.PeersOf(name) {
 			m.peers = append(m.peers, &peer{name: p.Name})
@@ -116,6 +117,7 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 			w.members = append(w.members, m)
 		}
 	}
+	slices.Sort(w.mspIDs)
 	return nil
 }
 

@@ -40,6 +40,8 @@ type world struct {
 	now    time.Time
 
 	members []*member
+	// mspIDs of the channel's members that are of this site, with peers or without, sorted.
+	mspIDs []string
 	// committed is the newest definition that any member knows; nil if there is none.
 	committed *admin.Committed
 }

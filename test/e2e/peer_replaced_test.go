@@ -25,7 +25,9 @@ func TestPeerReplaced(t *testing.T) {
 		hit  func(context.Context, *corev1.Pod) error
 	}{
 		{"pod deleted", func(ctx context.Context, pod *corev1.Pod) error { return c.Delete(ctx, pod) }},
-		{"pod deleted without grace", func(ctx context.Context, pod *corev1.Pod) error { return c.Delete(ctx, pod, client.GracePeriodSeconds(0)) }},
+		{"pod deleted without grace", func(ctx context.Context, pod *corev1.Pod) error {
+			return c.Delete(ctx, pod, client.GracePeriodSeconds(0))
+		}},
 		{"container killed", func(_ context.Context, pod *corev1.Pod) error { return c.Kill(pod, pod.Spec.Containers[0].Name) }},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
@@ -36,6 +38,13 @@ func TestPeerReplaced(t *testing.T) {
 			pod, err := c.PodOf(ctx, s.Name, "peer0-banka")
 			must(t, err)
 			must(t, fault.hit(ctx, pod))
+			eventually(ctx, t, "there is another peer", func() error {
+				now, err := c.PodOf(ctx, s.Name, "peer0-banka")
+				if err == nil && (now.UID == pod.UID && restarts(now) == restarts(pod) || !running(now)) {
+					err = fmt.Errorf("pod %s is still the former one", now.Name)
+				}
+				return err
+			})
 			eventually(ctx, t, "the peer is back and answers", func() error {
 				_, err := evaluateAt(ctx, c, s, "banka", "Ping")
 				return err

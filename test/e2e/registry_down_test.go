@@ -75,7 +75,8 @@ func unlaunchable(ctx context.Context, t *testing.T, c *harness.Cluster, s shape
 	cc := faultyChaincode(s)
 	err := c.Until(ctx, cc, func() bool {
 		r := meta.FindStatusCondition(cc.Status.Conditions, v1alpha1.ConditionReady)
-		return r != nil && r.Reason == v1alpha1.ReasonLaunchFailed && r.ObservedGeneration == cc.Generation && strings.Contains(r.Message, word)
+		return r != nil && r.Reason == v1alpha1.ReasonLaunchFailed && r.ObservedGeneration == cc.Generation &&
+			len(cc.Status.Launches) > 0 && strings.Contains(cc.Status.Launches[0].Reason, word)
 	})
 	if err != nil {
 		t.Fatalf("the status does not say that the contract cannot be launched: %v%s", err, launchesOf(cc))

@@ -24,6 +24,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "contracts", Tests: []string{"TestContractFromSource"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
+		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",
 	}},
 }
 

@@ -240,7 +240,7 @@ func TestLaunchable(t *testing.T) {
 		"never called":       {nil, ""},
 		"runs":               {list{l("peer0-banka", "asset:00", "")}, ""},
 		"ended by itself":    {list{l("peer0-banka", "asset:00", "Error: exit code 3")}, ""},
-		"no image":           {list{l("peer0-banka", "asset:00", "ErrImagePull: x")}, "peer0-banka could not launch the contract: ErrImagePull: x; see that its machine can pull the image"},
+		"no image":           {list{l("peer0-banka", "asset:00", "ErrImagePull: x")}, "peer0-banka could not launch the contract (ErrImagePull): see that its machine can pull the image; the next call tries again. x"},
 		"no image before":    {list{l("peer0-banka", "asset:00", ""), l("peer0-banka", "asset:00", "ErrImagePull: x")}, ""},
 		"of another package": {list{l("peer0-banka", "asset:11", "ErrImagePull: x")}, ""},
 		"at the second peer": {list{l("peer0-banka", "asset:00", ""), l("peer0-bankb", "asset:00", "Unschedulable: x")}, "peer0-bankb could not launch"},

@@ -80,7 +80,7 @@ var badSources = map[string]badSource{
 	"malformed policy":          {args: withImage("--policy", "AND('BankAMSP.peer'"), words: []string{"spec.endorsementPolicy"}, status: true},
 	"impossible policy":         {args: withImage("--policy", "OutOf(3, 'BankAMSP.peer', 'BankBMSP.peer')"), words: []string{"spec.endorsementPolicy"}, status: true},
 	"policy of strangers":       {args: withImage("--policy", "OR('BankAMSP.peer', 'Nobody.peer')"), words: []string{"spec.endorsementPolicy", `"Nobody"`, "BankAMSP, BankBMSP"}, status: true},
-	"name in use":               {args: withImage("--name", "as_set"), words: []string{"stands for contract", "as.set", "choose another --name"}},
+	"name in use":               {args: withImage("--name", "as_set"), words: []string{"stands for contract", "as-set", "choose another --name"}},
 	"name with a slash":         {args: withImage("--name", "../etc"), words: []string{"chaincodeName"}},
 	"name that is too long":     {args: withImage("--name", strings.Repeat("n", 100)), words: []string{"chaincodeName"}},
 	"name of other letters":     {args: withImage("--name", "überweisung"), words: []string{"chaincodeName"}},
@@ -100,7 +100,7 @@ func TestBadSource(t *testing.T) {
 apiVersion: heddle.dev/v1alpha1
 kind: Chaincode
 metadata: {name: demo-as-set, namespace: NETWORK}
-spec: {channel: demo, chaincodeName: as.set, image: "`+assetImage+`"}
+spec: {channel: demo, chaincodeName: as-set, image: "`+assetImage+`"}
 ---
 apiVersion: heddle.dev/v1alpha1
 kind: Channel

@@ -98,7 +98,7 @@ func memory(limit string) *corev1.ResourceRequirements {
 func TestHostileBuild(t *testing.T) {
 	ctx, c, s := faultyLab(t, twenty, "hostile")
 	other := raft3("hostile-other")
-	other.Orderers, other.Orgs, other.Channels = 1, other.Orgs[:1], nil
+	other.Orderers, other.Orgs = 1, other.Orgs[:1]
 	up(ctx, t, c, other)
 	// The other network's builds leave a mark in their cache.
 	hostileBuilds["looks about"].check(ctx, t, c, other.Name, s.Name, "mark")

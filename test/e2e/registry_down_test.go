@@ -65,6 +65,7 @@ func TestRegistryDown(t *testing.T) {
 			_, err := evaluateAt(ctx, c, s, "banka", "Ping")
 			return err
 		})
+		pongs(ctx, t, c, s) // each peer tries again when it is called
 		ready(ctx, t, c, faultyChaincode(s))
 	})
 }

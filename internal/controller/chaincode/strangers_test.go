@@ -63,3 +63,25 @@ func TestStrangers(t *testing.T) {
 		})
 	}
 }
+
+// TestCheck: what no peer would take is refused before any is asked.
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec v1alpha1.ChaincodeSpec
+		want string
+	}{
+		"good":                {v1alpha1.ChaincodeSpec{ChaincodeName: "asset", EndorsementPolicy: "OR('BankAMSP.peer')"}, ""},
+		"a contract's own":    {v1alpha1.ChaincodeSpec{ChaincodeName: "lscc"}, `spec.chaincodeName: "lscc"`},
+		"a policy cut off":    {v1alpha1.ChaincodeSpec{ChaincodeName: "asset", EndorsementPolicy: "OR('BankAMSP.peer'"}, "spec.endorsementPolicy"},
+		"an impossible one":   {v1alpha1.ChaincodeSpec{ChaincodeName: "asset", EndorsementPolicy: "OutOf(2, 'BankAMSP.peer')"}, "spec.endorsementPolicy"},
+		"collections cut off": {v1alpha1.ChaincodeSpec{ChaincodeName: "asset", Collections: "[{"}, "spec.collections"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := (&world{chaincode: &v1alpha1.Chaincode{Spec: c.spec}}).check()
+			i, ok := kube.AsIntent(err)
+			if c.want == "" && err != nil || c.want != "" && (!ok || !i.Stalled || !strings.Contains(i.Message, c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}

@@ -43,7 +43,7 @@ Promise.all([
   dial("api server", "kubernetes.default", 443), dial("kubelet", "MACHINE", 10250), dial("API server on its machine", "MACHINE", 6443),
   dial("peer", "peer0-banka.NETWORK", 7051), dial("orderer", "orderer0-ord.NETWORK", 7050), dial("contract", "cc-demo-asset.NETWORK", 9999),
   dial("another namespace", "heddle-operator.heddle-system", 8443), dial("other network", "peer0-banka.OTHER", 7051),
-  dial("internet", "192.0.2.1", 443), dial("metadata", "169.254.169.254", 80), dial("registry on machines", "MACHINE", 30500),
+  dial("internet", "192.0.2.1", 443), dial("metadata", "169.254.169.254", 80),
 ]).then(() => dial("module proxy", "modules.heddle-lab", 80)).then(() => process.exit(9));
 `
 
@@ -61,7 +61,7 @@ process.exit(9);
 var hostileBuilds = map[string]hostileBuild{
 	"reaches out": {script: reach, words: []string{
 		"api server: closed", "kubelet: closed", "API server on its machine: closed", "peer: closed", "orderer: closed", "contract: closed",
-		"another namespace: closed", "other network: closed", "internet: closed", "metadata: closed", "registry on machines: closed", "module proxy: OPEN",
+		"another namespace: closed", "other network: closed", "internet: closed", "metadata: closed", "module proxy: OPEN",
 	}},
 	"looks about": {
 		script: look, never: []string{"THERE", "WRITABLE", "environment:"},
@@ -76,7 +76,7 @@ var hostileBuilds = map[string]hostileBuild{
 		script: `const fs = require("fs"), b = Buffer.alloc(64 << 20, 1), f = fs.openSync("large", "w");
 for (let i = 0; i < 36; i++) fs.writeSync(f, b);
 setTimeout(() => {}, 3600000);`,
-		words: []string{"work", "2Gi"},
+		words: []string{"Evicted", `"work"`, "2Gi"},
 	},
 	"takes an hour": {
 		script: `console.log("sleeps"); setTimeout(() => {}, 3600000);`,

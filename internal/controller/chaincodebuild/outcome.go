@@ -130,27 +130,44 @@ func credible(r specs.BuildResult) bool {
 	return digestPattern.MatchString(r.Digest) && r.Name != "" && len(r.Name) <= maxImageName
 }
 
-// failed says why a build ended without a result; empty while it has not.
+// failed says why a build ended without a result; empty while it has not. What stopped a pod from outside comes before what
+// its containers say of that: they only know that they were stopped.
 func failed(job *batchv1.Job, pod *corev1.Pod, b *v1alpha1.ChaincodeBuild) string {
-	if pod != nil {
-		for i := range pod.Status.InitContainerStatuses {
-			s := &pod.Status.InitContainerStatuses[i]
-			if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
-				return ended(s.Name, t)
-			}
+	why := failedJob(job, b)
+	if why != "" && pod == nil || strings.HasPrefix(why, tooLong) {
+		return why
+	}
+	if pod == nil || !pod.DeletionTimestamp.IsZero() && why == "" {
+		return "" // the Job says soon why it deletes it
+	}
+	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		return fmt.Sprintf("The build's pod was stopped: %s: %s", pod.Status.Reason, pod.Status.Message)
+	}
+	for i := range pod.Status.InitContainerStatuses {
+		s := &pod.Status.InitContainerStatuses[i]
+		if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
+			return ended(s.Name, t)
 		}
 	}
+	return why
+}
+
+const tooLong = "The build took more than"
+
+func failedJob(job *batchv1.Job, b *v1alpha1.ChaincodeBuild) string {
 	if job == nil {
 		return ""
 	}
 	for _, c := range job.Status.Conditions {
-		if c.Type != batchv1.JobFailed || c.Status != corev1.ConditionTrue {
+		if c.Status != corev1.ConditionTrue || c.Type != batchv1.JobFailed && c.Type != batchv1.JobFailureTarget {
 			continue
 		}
 		if c.Reason == batchv1.JobReasonDeadlineExceeded {
-			return fmt.Sprintf("The build took more than %d s (spec.timeoutSeconds) and was stopped", specs.BuildTimeout(b))
+			return fmt.Sprintf(tooLong+" %d s (spec.timeoutSeconds) and was stopped", specs.BuildTimeout(b))
 		}
-		return fmt.Sprintf("The build's pod failed: %s: %s", c.Reason, c.Message)
+		if c.Type == batchv1.JobFailed {
+			return fmt.Sprintf("The build's pod failed: %s: %s", c.Reason, c.Message)
+		}
 	}
 	return ""
 }

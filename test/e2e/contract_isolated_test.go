@@ -84,8 +84,12 @@ func TestContractIsolated(t *testing.T) {
 	}
 	space(ctx, t, c, "isolated-strangers")
 	for _, from := range []struct{ namespace, component, port string }{
-		{s.Name, v1alpha1.ComponentPeer, "9999"}, {s.Name, v1alpha1.ComponentPeer, "5555"}, {s.Name, v1alpha1.ComponentChaincode, "5555"},
-		{s.Name, v1alpha1.ComponentOrderer, "5555"}, {s.Name, "", "9999"}, {"isolated-strangers", "", "5555"},
+		{s.Name, v1alpha1.ComponentPeer, "9999"},
+		{s.Name, v1alpha1.ComponentPeer, "5555"},
+		{s.Name, v1alpha1.ComponentChaincode, "5555"},
+		{s.Name, v1alpha1.ComponentOrderer, "5555"},
+		{s.Name, "", "9999"},
+		{"isolated-strangers", "", "5555"},
 	} {
 		if connects(ctx, t, c, from.namespace, from.component, net.JoinHostPort(contracts["peer0-banka"], from.port)) {
 			t.Errorf("a pod of namespace %s and component %q reaches a contract's port %s", from.namespace, from.component, from.port)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestLifecycleInterrupted(t *testing.T) {
 		for _, victim := range victims {
 			t.Run(at.name+", "+victim.name, func(t *testing.T) {
 				n++
-				image, err := c.Build(ctx, s.Name, fmt.Sprintf("variant-%d", n), faultySource(ctx, t, c, fmt.Sprint(n)), v1alpha1.LanguageBinary)
+				image, err := c.Build(ctx, s.Name, fmt.Sprintf("variant-%d", n), faultySource(ctx, t, c, strconv.Itoa(n)), v1alpha1.LanguageBinary)
 				must(t, err)
 				sequence++
 				interrupted(ctx, t, c, s, at, image, sequence, victim.kill)

@@ -179,29 +179,30 @@ func (w *world) record(s *v1alpha1.ChaincodeStatus) {
 		}
 	}
 	for i := range s.Launches {
-		l := &s.Launches[i]
-		if alive[l.Pod] {
-			l.EndedAt, l.Reason = nil, "" // no machine took it at first, or its image could not be pulled
-			continue
-		}
-		if told := w.endings[l.Pod]; l.EndedAt != nil {
-			if told != "" && (l.Reason == reasonDeleted || l.Reason == reasonUnseen) {
-				l.Reason = told // the kubelet's last word, which came after the deletion
-			}
-			continue
-		}
-		if w.untold[l.Pod] && w.endings[l.Pod] == "" && l.Reason == "" {
-			continue
-		}
-		l.EndedAt = ptr.To(metav1.NewTime(w.now))
-		if l.Reason == "" {
-			l.Reason = cmp.Or(w.endings[l.Pod], reasonUnseen)
-		}
+		w.close(&s.Launches[i], alive[s.Launches[i].Pod])
 	}
 	slices.SortStableFunc(s.Launches, func(a, b v1alpha1.ChaincodeLaunch) int {
 		return cmp.Or(b.StartedAt.Compare(a.StartedAt.Time), cmp.Compare(a.Pod, b.Pod))
 	})
 	s.Launches = s.Launches[:min(len(s.Launches), maxLaunches)]
+}
+
+// close writes down the end of a launch whose pod does not run.
+func (w *world) close(l *v1alpha1.ChaincodeLaunch, alive bool) {
+	told := w.endings[l.Pod]
+	switch {
+	case alive:
+		l.EndedAt, l.Reason = nil, "" // no machine took it at first, or its image could not be pulled
+	case l.EndedAt != nil:
+		if told != "" && (l.Reason == reasonDeleted || l.Reason == reasonUnseen) {
+			l.Reason = told // the kubelet's last word, which came after the deletion
+		}
+	case l.Reason == "" && told == "" && w.untold[l.Pod]:
+		// Its end is told in a moment.
+	default:
+		l.EndedAt = ptr.To(metav1.NewTime(w.now))
+		l.Reason = cmp.Or(l.Reason, told, reasonUnseen)
+	}
 }
 
 func newLaunch(pod *corev1.Pod) v1alpha1.ChaincodeLaunch {

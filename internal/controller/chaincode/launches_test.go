@@ -60,8 +60,10 @@ func TestEnding(t *testing.T) {
 		"no image":             {waiting("ErrImagePull", "not found"), "ErrImagePull: not found"},
 		"no image, no message": {waiting("ImagePullBackOff", ""), "ImagePullBackOff"},
 		"ended":                {exited(3, " boom\n"), "Error: exit code 3: boom"},
-		"out of memory": {containerIs(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "OOMKilled", ExitCode: 137}}),
-			"OOMKilled: exit code 137: it needs more memory than spec.resources allows"},
+		"out of memory": {
+			containerIs(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "OOMKilled", ExitCode: 137}}),
+			"OOMKilled: exit code 137: it needs more memory than spec.resources allows",
+		},
 		"ended without a word": {exited(3, ""), "Error: exit code 3"},
 		"evicted":              {corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "low on memory"}, "Evicted: low on memory"},
 		"no machine":           {unschedulable(), "Unschedulable: no room"},

@@ -59,7 +59,7 @@ func (r *Reconciler) look(ctx context.Context, w *world) error {
 func (w *world) check() error {
 	spec := &w.chaincode.Spec
 	if slices.Contains(ownContracts(), spec.ChaincodeName) {
-		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.chaincodeName: %q is the name of a contract of Fabric's own: make another Chaincode with another name", spec.ChaincodeName)
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.chaincodeName: %q is the name of a contract of Fabric's own: choose another in another Chaincode", spec.ChaincodeName)
 	}
 	if rule := spec.EndorsementPolicy; rule != "" && rule[0] != '/' {
 		if _, err := policy.Signature(rule); err != nil {

@@ -88,9 +88,11 @@ func unlaunchable(ctx context.Context, t *testing.T, c *harness.Cluster, s shape
 	}
 	progress("%s", r.Message)
 	for _, o := range s.Orgs {
-		if out, err := evaluateAt(ctx, c, s, o.Name, "Ping"); err == nil {
+		out, err := evaluateAt(ctx, c, s, o.Name, "Ping")
+		if err == nil {
 			t.Errorf("a contract without an image answers at %s: %s", o.Name, out)
 		}
+		progress("the caller at %s: %s", o.Name, out)
 	}
 	neighbour(ctx, t, c, s)
 }

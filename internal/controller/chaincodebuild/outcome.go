@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -44,7 +45,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 }
 
 // conclude reads the result, or says what is waited for.
-func (r *Reconciler) conclude(_ context.Context, s *scope) error {
+func (r *Reconciler) conclude(ctx context.Context, s *scope) error {
 	if result := resultOf(s.pod); result != nil {
 		if result.Digest == "" {
 			return r.end(s, result.Failure)
@@ -56,10 +57,26 @@ func (r *Reconciler) conclude(_ context.Context, s *scope) error {
 		return nil
 	}
 	if why := failed(s.job, s.pod, s.build); why != "" {
+		if stuck(s.pod) {
+			if err := r.applier.Delete(ctx, s.build, s.job, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+				return err
+			}
+		}
 		return r.end(s, why)
 	}
 	return waiting(s.pod)
 }
+
+// stuck tells that a container was killed for a child's memory and ended well itself: the kubelet takes it for a failure
+// and starts none after it, and the pod is pending all the same, up to the Job's deadline.
+func stuck(pod *corev1.Pod) bool {
+	return pod != nil && pod.Status.Phase == corev1.PodPending && slices.ContainsFunc(pod.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Terminated != nil && s.State.Terminated.ExitCode == 0 && s.State.Terminated.Reason == reasonMemory
+	})
+}
+
+// reasonMemory is the kubelet's word.
+const reasonMemory = "OOMKilled"
 
 // end writes down that there is no image.
 func (r *Reconciler) end(s *scope, why string) error {
@@ -145,7 +162,7 @@ func failed(job *batchv1.Job, pod *corev1.Pod, b *v1alpha1.ChaincodeBuild) strin
 	}
 	for i := range pod.Status.InitContainerStatuses {
 		s := &pod.Status.InitContainerStatuses[i]
-		if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
+		if t := s.State.Terminated; t != nil && (t.ExitCode != 0 || t.Reason == reasonMemory) {
 			return ended(s.Name, t)
 		}
 	}
@@ -173,7 +190,7 @@ func failedJob(job *batchv1.Job, b *v1alpha1.ChaincodeBuild) string {
 }
 
 func ended(container string, t *corev1.ContainerStateTerminated) string {
-	if t.Reason == "OOMKilled" {
+	if t.Reason == reasonMemory {
 		return fmt.Sprintf("Container %q of the build ran out of memory: set a higher limit in spec.resources of another ChaincodeBuild", container)
 	}
 	return strings.TrimSpace(fmt.Sprintf("Container %q of the build ended with exit code %d: %s", container, t.ExitCode, t.Message))

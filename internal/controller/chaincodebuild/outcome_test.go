@@ -49,6 +49,9 @@ func TestFailed(t *testing.T) {
 		"evicted":                        {&batchv1.Job{}, evicted, "Evicted: Usage of volume exceeds 2Gi"},
 		"evicted, and the Job after it":  {job(batchv1.JobFailed, limit), evicted, "Evicted: Usage of volume exceeds 2Gi"},
 		"evicted, and deleted by itself": {job(batchv1.JobFailed, limit), stopped(func(p *corev1.Pod) { p.Status = evicted.Status; p.DeletionTimestamp = deleted.DeletionTimestamp }), "Evicted"},
+		"a child out of memory": {&batchv1.Job{}, stopped(func(p *corev1.Pod) {
+			p.Status.InitContainerStatuses[0].State.Terminated = &corev1.ContainerStateTerminated{Reason: "OOMKilled"}
+		}), "spec.resources"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := failed(c.job, c.pod, &v1alpha1.ChaincodeBuild{})

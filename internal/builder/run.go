@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	chaincodeLimit = 1 << 20
 	// cleanTimeout bounds what is done after the end: the peer waits five seconds and then kills.
 	cleanTimeout = 4 * time.Second
+	// sweepGrace lets the kubelet say why a contract ended that has just done so: the record of launches tells it.
+	sweepGrace = 1
 )
 
 // launcher is one launch of one contract.
@@ -181,7 +184,7 @@ func (l *launcher) sweep(ctx context.Context) error {
 		if pod.Annotations[launch.AnnotationPackageID] != l.contract.PackageID && !ended {
 			continue
 		}
-		if err := l.remove(ctx, pod.Name); err != nil {
+		if err := l.remove(ctx, pod.Name, sweepGrace); err != nil {
 			return err
 		}
 	}
@@ -192,11 +195,11 @@ func (l *launcher) sweep(ctx context.Context) error {
 func (l *launcher) clean(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
-	return l.remove(ctx, l.name)
+	return l.remove(ctx, l.name, 0)
 }
 
-func (l *launcher) remove(ctx context.Context, name string) error {
-	now := url.Values{"gracePeriodSeconds": {"0"}}
+func (l *launcher) remove(ctx context.Context, name string, grace int) error {
+	now := url.Values{"gracePeriodSeconds": {strconv.Itoa(grace)}}
 	var errs []error
 	for _, kind := range []string{"pods", "secrets"} {
 		err := l.api.do(ctx, http.MethodDelete, l.path(kind, name), now, nil, nil)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -173,9 +174,14 @@ func (d *deployment) run(ctx context.Context) error {
 	if !d.flags.wait {
 		return nil
 	}
-	return d.progress.Step(ctx, "deploy", func(ctx context.Context, note func(string)) error {
+	wanted := d.chaincode.Spec
+	err := d.progress.Step(ctx, "deploy", func(ctx context.Context, note func(string)) error {
 		return d.cluster.waitReady(ctx, d.chaincode, &v1alpha1.ChaincodeList{}, note)
 	})
+	if now := &d.chaincode.Spec; err == nil && (now.Build != wanted.Build || now.Image != wanted.Image) {
+		return d.overtaken()
+	}
+	return err
 }
 
 var oddLetters = regexp.MustCompile(`[^A-Za-z0-9]+`)
@@ -237,18 +243,40 @@ func (d *deployment) apply(ctx context.Context) error {
 	}
 	d.chaincode = cc
 	if fresh {
-		if err := d.cluster.Create(ctx, cc, fieldOwner); err != nil {
+		if err := d.cluster.Create(ctx, cc, fieldOwner); apierrors.IsAlreadyExists(err) {
+			return d.join(ctx)
+		} else if err != nil {
 			return fmt.Errorf("create chaincode %q: %w", cc.Name, err)
 		}
 		return nil
 	}
 	if err := d.cluster.Patch(ctx, cc, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
 		if apierrors.IsConflict(err) {
-			return fmt.Errorf("chaincode %q was changed by somebody else at the same time: look at it and deploy again", cc.Name)
+			return d.join(ctx)
 		}
 		return fmt.Errorf("change chaincode %q: %w", cc.Name, err)
 	}
 	return nil
+}
+
+// join goes on with what somebody else has just written, if that is what was to be written here.
+func (d *deployment) join(ctx context.Context) error {
+	cc := d.chaincode
+	if err := d.cluster.Get(ctx, client.ObjectKeyFromObject(cc), cc); err != nil {
+		return fmt.Errorf("read chaincode %q: %w", cc.Name, err)
+	}
+	found := cc.Spec.DeepCopy()
+	if err := d.fill(&cc.Spec); err != nil {
+		return err
+	}
+	if !equality.Semantic.DeepEqual(found, &cc.Spec) {
+		return d.overtaken()
+	}
+	return nil
+}
+
+func (d *deployment) overtaken() error {
+	return fmt.Errorf("chaincode %q was changed by somebody else at the same time: look at it and deploy again", d.chaincode.Name)
 }
 
 // fill writes what was asked for into the spec; what was not stays.

@@ -142,6 +142,36 @@ func TestApplyChaincode(t *testing.T) {
 	if err := apply("b4"); err == nil || controllertest.Contains(err.Error(), "changed by somebody else") != nil {
 		t.Errorf("a conflict: %v", err)
 	}
+	// Who wanted the very same has it.
+	if err := apply("b2"); err != nil {
+		t.Errorf("a conflict over the same: %v", err)
+	}
+	for name, build := range map[string]string{"theirs": "b0", "same": "b1"} {
+		d = testDeployment(&cluster{WithWatch: creator{c, build}}, namespace)
+		d.name = name
+		if err := apply("b1"); (err == nil) != (build == "b1") || err != nil && controllertest.Contains(err.Error(), "changed by somebody else") != nil {
+			t.Errorf("somebody else made the object with %s: %v", build, err)
+		}
+	}
+}
+
+// creator is a second person, who makes what was just found missing.
+type creator struct {
+	client.WithWatch
+	build string
+}
+
+func (p creator) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	err := p.WithWatch.Get(ctx, key, obj, opts...)
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	cc := &v1alpha1.Chaincode{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	cc.Spec = v1alpha1.ChaincodeSpec{Channel: "demo", ChaincodeName: strings.TrimPrefix(key.Name, "demo-"), Build: p.build, Version: "1.0"}
+	if e := p.Create(ctx, cc); e != nil {
+		return e
+	}
+	return err
 }
 
 // meddler is a second person, who changes what was just read.

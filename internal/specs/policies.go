@@ -18,6 +18,7 @@ const (
 	PolicyOrderers    = "orderers"
 	PolicyPeers       = "peers"
 	PolicyChaincode   = "chaincode"
+	PolicyServices    = "chaincode-services"
 	PolicyOperator    = "operator"
 	PolicyClients     = "clients"
 )
@@ -37,7 +38,7 @@ func portsAPIServer() []int32 { return []int32{443, 6443, 8443} }
 func Policies(n *v1alpha1.Network, operator Operator) []*networkingv1.NetworkPolicy {
 	p := policies{place: placeOfNetwork(n)}
 	out := []*networkingv1.NetworkPolicy{
-		p.denyAll(), p.dns(), p.orderers(), p.peers(), p.chaincode(),
+		p.denyAll(), p.dns(), p.orderers(), p.peers(), p.chaincode(), p.services(),
 		p.from(PolicyOperator, []string{operator.Namespace},
 			v1alpha1.PortOrderer, v1alpha1.PortPeer, v1alpha1.PortParticipation, v1alpha1.PortCA, v1alpha1.PortOperations),
 	}
@@ -97,11 +98,19 @@ func (p policies) peers() *networkingv1.NetworkPolicy {
 		})
 }
 
-// chaincode lets peers call contracts and contracts call peers; which peers, their own policies say.
+// chaincode lets contracts that peers launch call peers; which peers, their own policies say.
 func (p policies) chaincode() *networkingv1.NetworkPolicy {
-	return p.policy(PolicyChaincode, map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentChaincode},
-		[]networkingv1.NetworkPolicyIngressRule{{From: component(v1alpha1.ComponentPeer), Ports: tcp(v1alpha1.PortChaincode)}},
+	return p.policy(PolicyChaincode, map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentChaincode}, nil,
 		[]networkingv1.NetworkPolicyEgressRule{{To: component(v1alpha1.ComponentPeer), Ports: tcp(v1alpha1.PortPeerChaincode)}})
+}
+
+// services lets peers call contracts that run as services. One that a peer launched, which has the peer's label, is
+// called by nobody.
+func (p policies) services() *networkingv1.NetworkPolicy {
+	np := p.policy(PolicyServices, map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentChaincode},
+		[]networkingv1.NetworkPolicyIngressRule{{From: component(v1alpha1.ComponentPeer), Ports: tcp(v1alpha1.PortChaincode)}}, nil)
+	np.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: v1alpha1.LabelNode, Operator: metav1.LabelSelectorOpDoesNotExist}}
+	return np
 }
 
 // from opens ports of peers, orderers and CAs to every pod of some namespaces.

@@ -22,6 +22,10 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "leaders", Tests: []string{"TestRaftLeaderKilled", "TestBFTLeaderKilled"}},
 	{Name: "drain", Tests: []string{"TestDrain"}},
 	{Name: "contracts", Tests: []string{"TestContractFromSource"}},
+	{Name: "faults", Tests: []string{
+		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
+		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",
+	}},
 }
 
 // Pattern turns a choice into a pattern for test names: the name of a shard, "today" for the one whose turn it is, or

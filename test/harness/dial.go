@@ -99,7 +99,9 @@ func (c *Cluster) PodOf(ctx context.Context, network, node string) (*corev1.Pod,
 		return nil, fmt.Errorf("list pods of node %q: %w", node, err)
 	}
 	for i := range pods.Items {
-		if p := &pods.Items[i]; p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
+		p := &pods.Items[i]
+		// The contracts that a peer launched have its name too.
+		if p.Labels[v1alpha1.LabelComponent] != v1alpha1.ComponentChaincode && p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
 			return p, nil
 		}
 	}

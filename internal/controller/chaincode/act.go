@@ -32,6 +32,9 @@ func (r *Reconciler) act(ctx context.Context, w *world) error {
 	if len(w.members) == 0 {
 		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for a member of channel %q with a peer", w.chaincode.Spec.Channel)
 	}
+	if err := w.strangers(); err != nil {
+		return err
+	}
 	if err := r.install(ctx, w); err != nil {
 		return err
 	}

@@ -30,12 +30,16 @@ const (
 	reasonUnseen  = v1alpha1.LaunchUnknown + ": it ended while the operator was away"
 	reasonDeleted = v1alpha1.LaunchDeleted
 	reasonIdle    = v1alpha1.LaunchIdle + ": nobody called it; the next call launches it again"
+	// reasonMemory is the kubelet's word.
+	reasonMemory = "OOMKilled"
 )
 
 // endings remembers why contracts' pods ended until that is written into a status: pods are deleted at once.
 type endings struct {
 	mu   sync.Mutex
 	seen map[types.NamespacedName]string
+	// there are the pods whose end is still to be told. The cache loses a pod a moment before that is told.
+	there map[types.NamespacedName]bool
 }
 
 func (e *endings) note(pod *corev1.Pod, gone bool) {
@@ -43,15 +47,18 @@ func (e *endings) note(pod *corev1.Pod, gone bool) {
 	if reason == "" && gone {
 		reason = reasonDeleted
 	}
-	if reason == "" {
-		return
-	}
+	key := client.ObjectKeyFromObject(pod)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.seen == nil {
-		e.seen = map[types.NamespacedName]string{}
+		e.seen, e.there = map[types.NamespacedName]string{}, map[types.NamespacedName]bool{}
 	}
-	key := client.ObjectKeyFromObject(pod)
+	if delete(e.there, key); !gone {
+		e.there[key] = true
+	}
+	if reason == "" {
+		return
+	}
 	if before := e.seen[key]; before == "" || reason != reasonDeleted {
 		e.seen[key] = reason
 	}
@@ -70,6 +77,20 @@ func (e *endings) of(namespace string, launches []v1alpha1.ChaincodeLaunch) map[
 	return out
 }
 
+// untold are the pods of which word is still to come.
+func (e *endings) untold(namespace string, launches []v1alpha1.ChaincodeLaunch) map[string]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string]bool{}
+	for i := range launches {
+		if e.there[types.NamespacedName{Namespace: namespace, Name: launches[i].Pod}] {
+			out[launches[i].Pod] = true
+		}
+	}
+	return out
+}
+
+// forget drops what the status tells, as it was read: what was only written may be read once more without.
 func (e *endings) forget(namespace string, launches []v1alpha1.ChaincodeLaunch) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -88,7 +109,11 @@ func ending(pod *corev1.Pod) string {
 	for i := range pod.Status.ContainerStatuses {
 		s := &pod.Status.ContainerStatuses[i].State
 		if t := s.Terminated; t != nil {
-			return clip(fmt.Sprintf("%s: exit code %d: %s", t.Reason, t.ExitCode, strings.TrimSpace(t.Message)))
+			said := strings.TrimSpace(t.Message)
+			if t.Reason == reasonMemory && said == "" {
+				said = "it needs more memory than spec.resources allows"
+			}
+			return clip(fmt.Sprintf("%s: exit code %d: %s", t.Reason, t.ExitCode, said))
 		}
 		if w := s.Waiting; w != nil && hopeless(w.Reason) {
 			return clip(w.Reason + ": " + w.Message)
@@ -133,7 +158,10 @@ func clip(s string) string {
 // recall puts launches and their ends into the status, from where the steps after it go on.
 func (r *Reconciler) recall(ctx context.Context, w *world) error {
 	before := slices.Clone(w.chaincode.Status.Launches)
+	// In this order: what is told meanwhile is in one of them.
+	w.untold = r.endings.untold(w.network, before)
 	w.endings = r.endings.of(w.network, before)
+	r.endings.forget(w.network, before)
 	w.record(&w.chaincode.Status)
 	w.audit(ctx, before)
 	return nil
@@ -174,23 +202,30 @@ func (w *world) record(s *v1alpha1.ChaincodeStatus) {
 		}
 	}
 	for i := range s.Launches {
-		l := &s.Launches[i]
-		if alive[l.Pod] {
-			l.EndedAt, l.Reason = nil, "" // no machine took it at first, or its image could not be pulled
-			continue
-		}
-		if l.EndedAt != nil {
-			continue
-		}
-		l.EndedAt = ptr.To(metav1.NewTime(w.now))
-		if l.Reason == "" {
-			l.Reason = cmp.Or(w.endings[l.Pod], reasonUnseen)
-		}
+		w.close(&s.Launches[i], alive[s.Launches[i].Pod])
 	}
 	slices.SortStableFunc(s.Launches, func(a, b v1alpha1.ChaincodeLaunch) int {
 		return cmp.Or(b.StartedAt.Compare(a.StartedAt.Time), cmp.Compare(a.Pod, b.Pod))
 	})
 	s.Launches = s.Launches[:min(len(s.Launches), maxLaunches)]
+}
+
+// close writes down the end of a launch whose pod does not run.
+func (w *world) close(l *v1alpha1.ChaincodeLaunch, alive bool) {
+	told := w.endings[l.Pod]
+	switch {
+	case alive:
+		l.EndedAt, l.Reason = nil, "" // no machine took it at first, or its image could not be pulled
+	case l.EndedAt != nil:
+		if told != "" && (l.Reason == reasonDeleted || l.Reason == reasonUnseen) {
+			l.Reason = told // the kubelet's last word, which came after the deletion
+		}
+	case l.Reason == "" && told == "" && w.untold[l.Pod]:
+		// Its end is told in a moment.
+	default:
+		l.EndedAt = ptr.To(metav1.NewTime(w.now))
+		l.Reason = cmp.Or(l.Reason, told, reasonUnseen)
+	}
 }
 
 func newLaunch(pod *corev1.Pod) v1alpha1.ChaincodeLaunch {

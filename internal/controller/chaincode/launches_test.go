@@ -60,6 +60,10 @@ func TestEnding(t *testing.T) {
 		"no image":             {waiting("ErrImagePull", "not found"), "ErrImagePull: not found"},
 		"no image, no message": {waiting("ImagePullBackOff", ""), "ImagePullBackOff"},
 		"ended":                {exited(3, " boom\n"), "Error: exit code 3: boom"},
+		"out of memory": {
+			containerIs(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "OOMKilled", ExitCode: 137}}),
+			"OOMKilled: exit code 137: it needs more memory than spec.resources allows",
+		},
 		"ended without a word": {exited(3, ""), "Error: exit code 3"},
 		"evicted":              {corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "low on memory"}, "Evicted: low on memory"},
 		"no machine":           {unschedulable(), "Unschedulable: no room"},
@@ -132,11 +136,16 @@ func TestRecord(t *testing.T) {
 		want    list
 	}{
 		"nothing":                  {nil, nil, nil, nil},
+		"it is gone, to be told":   {list{entry("untold", false, "")}, nil, nil, list{entry("untold", false, "")}},
+		"it is gone, just told":    {list{entry("untold", false, "")}, nil, map[string]string{"untold": "Deleted"}, list{entry("untold", true, "Deleted")}},
+		"it could not start":       {list{entry("untold", false, "ErrImagePull: x")}, nil, nil, list{entry("untold", true, "ErrImagePull: x")}},
 		"a launch":                 {nil, []*corev1.Pod{launchPod("a", 0, corev1.PodStatus{})}, nil, list{entry("a", false, "")}},
 		"it goes on":               {list{entry("a", false, "")}, []*corev1.Pod{launchPod("a", 0, corev1.PodStatus{})}, nil, list{entry("a", false, "")}},
 		"it ended":                 {list{entry("a", false, "")}, []*corev1.Pod{launchPod("a", 0, exited(3, "boom"))}, nil, list{entry("a", true, "Error: exit code 3: boom")}},
 		"it is gone":               {list{entry("a", false, "")}, nil, map[string]string{"a": "Error: exit code 3"}, list{entry("a", true, "Error: exit code 3")}},
 		"it is gone, unseen":       {list{entry("a", false, "")}, nil, nil, list{entry("a", true, reasonUnseen)}},
+		"the kubelet's last word":  {list{entry("a", true, reasonDeleted)}, nil, map[string]string{"a": "OOMKilled"}, list{entry("a", true, "OOMKilled")}},
+		"no word after all":        {list{entry("a", true, reasonUnseen)}, nil, map[string]string{"a": "Deleted"}, list{entry("a", true, reasonDeleted)}},
 		"it is long gone":          {list{before}, nil, map[string]string{"a": "Deleted"}, list{before}},
 		"it is being deleted":      {list{entry("a", false, "")}, []*corev1.Pod{deleted}, nil, list{entry("a", true, reasonDeleted)}},
 		"it ends while deleted":    {list{entry("a", true, reasonDeleted)}, []*corev1.Pod{broken}, nil, list{entry("a", true, "Error: exit code 3")}},
@@ -148,7 +157,7 @@ func TestRecord(t *testing.T) {
 		"a pod without containers": {nil, []*corev1.Pod{{ObjectMeta: launchPod("a", 0, corev1.PodStatus{}).ObjectMeta}}, nil, list{{Pod: "a", Peer: "peer0-banka", PackageID: "asset:00", StartedAt: launched}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &world{launches: c.pods, endings: c.endings, now: now.Time}
+			w := &world{launches: c.pods, endings: c.endings, untold: map[string]bool{"untold": true}, now: now.Time}
 			s := &v1alpha1.ChaincodeStatus{Launches: c.before}
 			w.record(s)
 			if name == "the newest comes first" {
@@ -174,6 +183,25 @@ func TestRecord(t *testing.T) {
 	})
 }
 
+// TestRecall: an end that was written into the status is still known in a round that reads the status as it was before.
+func TestRecall(t *testing.T) {
+	r := &Reconciler{}
+	pod := launchPod("a", 0, corev1.PodStatus{})
+	r.endings.note(pod, false)
+	pod.Status = exited(3, "")
+	r.endings.note(pod, true)
+	stale := v1alpha1.ChaincodeStatus{Launches: []v1alpha1.ChaincodeLaunch{newLaunch(pod)}}
+	for range 2 {
+		w := &world{chaincode: &v1alpha1.Chaincode{Status: *stale.DeepCopy()}, network: "trade", now: launched.Time}
+		if err := r.recall(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if l := w.chaincode.Status.Launches[0]; l.EndedAt == nil || l.Reason != "Error: exit code 3" {
+			t.Errorf("got %+v", l)
+		}
+	}
+}
+
 func TestEndings(t *testing.T) {
 	var e endings
 	status := []v1alpha1.ChaincodeLaunch{{Pod: "a"}, {Pod: "b", EndedAt: &launched}, {Pod: "c"}}
@@ -181,8 +209,14 @@ func TestEndings(t *testing.T) {
 	if got := e.of("trade", status); len(got) > 0 {
 		t.Errorf("a pod that runs has ended: %v", got)
 	}
+	if diff := cmp.Diff(map[string]bool{"a": true}, e.untold("trade", status)); diff != "" {
+		t.Error(diff)
+	}
 	e.note(launchPod("a", 0, exited(3, "")), false)
 	e.note(launchPod("a", 0, corev1.PodStatus{}), true)
+	if got := e.untold("trade", status); len(got) > 0 {
+		t.Errorf("the end of a pod that is gone is still to come: %v", got)
+	}
 	e.note(launchPod("b", 0, corev1.PodStatus{}), true)
 	e.note(launchPod("b", 0, exited(4, "")), true)
 	want := map[string]string{"a": "Error: exit code 3", "b": "Error: exit code 4"}
@@ -211,7 +245,7 @@ func TestLaunchable(t *testing.T) {
 		"never called":       {nil, ""},
 		"runs":               {list{l("peer0-banka", "asset:00", "")}, ""},
 		"ended by itself":    {list{l("peer0-banka", "asset:00", "Error: exit code 3")}, ""},
-		"no image":           {list{l("peer0-banka", "asset:00", "ErrImagePull: x")}, "peer0-banka could not launch the contract: ErrImagePull: x; see that its machine can pull the image"},
+		"no image":           {list{l("peer0-banka", "asset:00", "ErrImagePull: x")}, "peer0-banka could not launch the contract (ErrImagePull): see that its machine can pull the image; the next call tries again. x"},
 		"no image before":    {list{l("peer0-banka", "asset:00", ""), l("peer0-banka", "asset:00", "ErrImagePull: x")}, ""},
 		"of another package": {list{l("peer0-banka", "asset:11", "ErrImagePull: x")}, ""},
 		"at the second peer": {list{l("peer0-banka", "asset:00", ""), l("peer0-bankb", "asset:00", "Unschedulable: x")}, "peer0-bankb could not launch"},

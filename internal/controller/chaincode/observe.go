@@ -58,6 +58,9 @@ func (r *Reconciler) look(ctx context.Context, w *world) error {
 // check refuses what no peer would take.
 func (w *world) check() error {
 	spec := &w.chaincode.Spec
+	if slices.Contains(ownContracts(), spec.ChaincodeName) {
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.chaincodeName: %q is the name of a contract of Fabric's own: choose another in another Chaincode", spec.ChaincodeName)
+	}
 	if rule := spec.EndorsementPolicy; rule != "" && rule[0] != '/' {
 		if _, err := policy.Signature(rule); err != nil {
 			return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.endorsementPolicy: %s", err)
@@ -75,6 +78,9 @@ func (w *world) check() error {
 	}
 	return nil
 }
+
+// ownContracts are names that peers refuse. Those that begin with '_' admission refuses.
+func ownContracts() []string { return []string{"cscc", "escc", "lscc", "qscc", "vscc"} }
 
 // alone refuses the younger of two Chaincodes that mean the same contract of a channel.
 func (r *Reconciler) alone(ctx context.Context, w *world) error {
@@ -108,6 +114,7 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
+		w.mspIDs = append(w.mspIDs, org.MSPID)
 		m := &member{org: org}
 		for _, p := range roster.PeersOf(name) {
 			m.peers = append(m.peers, &peer{name: p.Name})
@@ -116,6 +123,7 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 			w.members = append(w.members, m)
 		}
 	}
+	slices.Sort(w.mspIDs)
 	return nil
 }
 

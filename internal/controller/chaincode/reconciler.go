@@ -74,9 +74,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		},
 		Status: func(cc *v1alpha1.Chaincode) { w.report(cc) },
 	})
-	if w.chaincode != nil && err == nil {
-		r.endings.forget(req.Namespace, w.chaincode.Status.Launches)
-	}
 	if w.chaincode == nil {
 		r.pace.Forget(req.NamespacedName)
 		return res, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -93,7 +94,9 @@ func (w *world) launchable() error {
 			continue
 		}
 		if seen[l.Peer] = true; hopeless(l.Reason) {
-			return kube.Waiting(v1alpha1.ReasonLaunchFailed, 0, "%s could not launch the contract: %s; %s", l.Peer, l.Reason, remedy(l.Reason))
+			// What to do comes first: the runtime's words are long, and a condition is cut. The launch has all of them.
+			word, said, _ := strings.Cut(l.Reason, ":")
+			return kube.Waiting(v1alpha1.ReasonLaunchFailed, 0, "%s could not launch the contract (%s): %s. %s", l.Peer, word, remedy(l.Reason), strings.TrimSpace(said))
 		}
 	}
 	return nil

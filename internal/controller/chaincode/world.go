@@ -35,9 +35,13 @@ type world struct {
 	launches []*corev1.Pod
 	// endings are the reasons of those that are gone, by name.
 	endings map[string]string
-	now     time.Time
+	// untold are those that are gone, or about to go, without a reason yet: word of them comes and wakes the contract.
+	untold map[string]bool
+	now    time.Time
 
 	members []*member
+	// mspIDs of the channel's members that are of this site, with peers or without, sorted.
+	mspIDs []string
 	// committed is the newest definition that any member knows; nil if there is none.
 	committed *admin.Committed
 }

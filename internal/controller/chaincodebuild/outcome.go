@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -44,7 +45,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 }
 
 // conclude reads the result, or says what is waited for.
-func (r *Reconciler) conclude(_ context.Context, s *scope) error {
+func (r *Reconciler) conclude(ctx context.Context, s *scope) error {
 	if result := resultOf(s.pod); result != nil {
 		if result.Digest == "" {
 			return r.end(s, result.Failure)
@@ -56,10 +57,26 @@ func (r *Reconciler) conclude(_ context.Context, s *scope) error {
 		return nil
 	}
 	if why := failed(s.job, s.pod, s.build); why != "" {
+		if stuck(s.pod) {
+			if err := r.applier.Delete(ctx, s.build, s.job, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+				return err
+			}
+		}
 		return r.end(s, why)
 	}
 	return waiting(s.pod)
 }
+
+// stuck tells that a container was killed for a child's memory and ended well itself: the kubelet takes it for a failure
+// and starts none after it, and the pod is pending all the same, up to the Job's deadline.
+func stuck(pod *corev1.Pod) bool {
+	return pod != nil && pod.Status.Phase == corev1.PodPending && slices.ContainsFunc(pod.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Terminated != nil && s.State.Terminated.ExitCode == 0 && s.State.Terminated.Reason == reasonMemory
+	})
+}
+
+// reasonMemory is the kubelet's word.
+const reasonMemory = "OOMKilled"
 
 // end writes down that there is no image.
 func (r *Reconciler) end(s *scope, why string) error {
@@ -130,33 +147,50 @@ func credible(r specs.BuildResult) bool {
 	return digestPattern.MatchString(r.Digest) && r.Name != "" && len(r.Name) <= maxImageName
 }
 
-// failed says why a build ended without a result; empty while it has not.
+// failed says why a build ended without a result; empty while it has not. What stopped a pod from outside comes before what
+// its containers say of that: they only know that they were stopped.
 func failed(job *batchv1.Job, pod *corev1.Pod, b *v1alpha1.ChaincodeBuild) string {
-	if pod != nil {
-		for i := range pod.Status.InitContainerStatuses {
-			s := &pod.Status.InitContainerStatuses[i]
-			if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
-				return ended(s.Name, t)
-			}
+	why := failedJob(job, b)
+	if why != "" && pod == nil || strings.HasPrefix(why, tooLong) {
+		return why
+	}
+	if pod == nil || !pod.DeletionTimestamp.IsZero() && why == "" {
+		return "" // the Job says soon why it deletes it
+	}
+	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		return fmt.Sprintf("The build's pod was stopped: %s: %s", pod.Status.Reason, pod.Status.Message)
+	}
+	for i := range pod.Status.InitContainerStatuses {
+		s := &pod.Status.InitContainerStatuses[i]
+		if t := s.State.Terminated; t != nil && (t.ExitCode != 0 || t.Reason == reasonMemory) {
+			return ended(s.Name, t)
 		}
 	}
+	return why
+}
+
+const tooLong = "The build took more than"
+
+func failedJob(job *batchv1.Job, b *v1alpha1.ChaincodeBuild) string {
 	if job == nil {
 		return ""
 	}
 	for _, c := range job.Status.Conditions {
-		if c.Type != batchv1.JobFailed || c.Status != corev1.ConditionTrue {
+		if c.Status != corev1.ConditionTrue || c.Type != batchv1.JobFailed && c.Type != batchv1.JobFailureTarget {
 			continue
 		}
 		if c.Reason == batchv1.JobReasonDeadlineExceeded {
-			return fmt.Sprintf("The build took more than %d s (spec.timeoutSeconds) and was stopped", specs.BuildTimeout(b))
+			return fmt.Sprintf(tooLong+" %d s (spec.timeoutSeconds) and was stopped", specs.BuildTimeout(b))
 		}
-		return fmt.Sprintf("The build's pod failed: %s: %s", c.Reason, c.Message)
+		if c.Type == batchv1.JobFailed {
+			return fmt.Sprintf("The build's pod failed: %s: %s", c.Reason, c.Message)
+		}
 	}
 	return ""
 }
 
 func ended(container string, t *corev1.ContainerStateTerminated) string {
-	if t.Reason == "OOMKilled" {
+	if t.Reason == reasonMemory {
 		return fmt.Sprintf("Container %q of the build ran out of memory: set a higher limit in spec.resources of another ChaincodeBuild", container)
 	}
 	return strings.TrimSpace(fmt.Sprintf("Container %q of the build ended with exit code %d: %s", container, t.ExitCode, t.Message))

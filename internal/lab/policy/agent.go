@@ -60,6 +60,7 @@ type loop struct {
 	policies   networkinglisters.NetworkPolicyLister
 	dirty      chan struct{}
 	applied    string
+	lingering  lingering
 }
 
 // Run enforces policies until ctx ends, then removes the rules and returns nil. An error
@@ -250,7 +251,7 @@ func (l *loop) apply(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list namespaces: %w", err)
 	}
-	rules := Compile(policies, pods, namespaces, node)
+	rules := Compile(policies, l.lingering.with(pods, node.Leases), namespaces, node)
 	script := rules.Script()
 	if script == l.applied {
 		return nil

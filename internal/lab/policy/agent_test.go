@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +72,20 @@ func TestAgent(t *testing.T) {
 	m.until("a lease opens an address", func() bool { return m.try(try{"teller", "tcp", webAt, true}) == nil })
 	m.check([]try{{"teller", "tcp", dbAt, false}})
 
+	// Deleted without grace, a pod goes on for a while: it is cut off when its sandbox goes, not before.
+	open, err := m.dial("teller", "tcp", "", webAt, allowedWithin)
+	must(err)
+	defer open.Close()
+	must(talk(open, allowedWithin))
+	must(client.CoreV1().Pods("bank").Delete(ctx, "web", metav1.DeleteOptions{}))
+	time.Sleep(4 * objectDelay)
+	m.check([]try{{"teller", "tcp", webAt, true}})
+	if err := talk(open, allowedWithin); err != nil {
+		t.Errorf("a pod that is about to end was cut off: %v", err)
+	}
+	must(os.Remove(filepath.Join(results, "pods-1-eth0")))
+	m.until("an address is closed with its sandbox", func() bool { return m.try(try{"teller", "tcp", webAt, false}) != nil })
+
 	// Somebody else's "flush ruleset" is noticed.
 	look := func() (ok bool) {
 		must(m.in("node", func() error { ok = intact(ctx); return nil }))
@@ -90,6 +105,39 @@ func TestAgent(t *testing.T) {
 	}
 	if m.hasTable() {
 		t.Error("the table outlived the agent")
+	}
+}
+
+// TestLingering: a pod without an object lasts as long as its address is given out, in its last form.
+func TestLingering(t *testing.T) {
+	pod := func(uid, version string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p" + uid, UID: types.UID(uid), ResourceVersion: version}}
+	}
+	lease := func(uid string) Lease { return Lease{UID: types.UID(uid)} }
+	names := func(pods []*corev1.Pod) (out []string) {
+		for _, p := range pods {
+			out = append(out, p.Name+"@"+p.ResourceVersion)
+		}
+		slices.Sort(out)
+		return out
+	}
+	var l lingering
+	for i, step := range []struct {
+		pods   []*corev1.Pod
+		leases []Lease
+		want   []string
+	}{
+		{[]*corev1.Pod{pod("a", "1"), pod("b", "1")}, nil, []string{"pa@1", "pb@1"}},
+		{[]*corev1.Pod{pod("b", "1")}, []Lease{lease("a")}, []string{"pb@1"}}, // never seen with an address
+		{[]*corev1.Pod{pod("b", "2"), pod("c", "1")}, []Lease{lease("b"), lease("")}, []string{"pb@2", "pc@1"}},
+		{[]*corev1.Pod{pod("c", "1")}, []Lease{lease("b"), lease("")}, []string{"pb@2", "pc@1"}},
+		{[]*corev1.Pod{}, []Lease{lease("b")}, []string{"pb@2"}},
+		{[]*corev1.Pod{}, nil, nil},
+		{[]*corev1.Pod{}, []Lease{lease("b")}, nil},
+	} {
+		if diff := cmp.Diff(step.want, names(l.with(step.pods, step.leases))); diff != "" {
+			t.Errorf("step %d (-want +got):\n%s", i, diff)
+		}
 	}
 }
 

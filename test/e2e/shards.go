@@ -21,7 +21,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "healing", Tests: []string{"TestContainersKilled", "TestObjectsDeleted", "TestCouchDBSidecar"}},
 	{Name: "leaders", Tests: []string{"TestRaftLeaderKilled", "TestBFTLeaderKilled"}},
 	{Name: "drain", Tests: []string{"TestDrain"}},
-	{Name: "contracts", Tests: []string{"TestContractFromSource"}},
+	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService"}},
 }
 
 // Pattern turns a choice into a pattern for test names: the name of a shard, "today" for the one whose turn it is, or

@@ -441,6 +441,16 @@ var badInput = map[string]struct {
 		want: []string{"idleSeconds must be 0 or at least 30"},
 		good: "spec: {idleSeconds: 30}",
 	},
+	"contract that peers launch, in plain text": {
+		base: chaincode, bad: "spec: {tls: Disabled, image: example.org/asset@sha256:0000000000000000000000000000000000000000000000000000000000000000}",
+		want: []string{"tls may be Disabled with runtime Service only"},
+		good: "spec: {tls: Disabled}",
+	},
+	"contract from source in plain text": {
+		base: chaincode, bad: "spec: {tls: Disabled, image: null, build: asset-1}",
+		want: []string{"tls may be Disabled with runtime Service only"},
+		good: "spec: {tls: Disabled, image: null, build: asset-1, runtime: Service}",
+	},
 	"contract name that Fabric refuses": {
 		base: chaincode, bad: "spec: {chaincodeName: asset.v1}",
 		want: []string{"spec.chaincodeName", "single '-' or '_' between them"},

@@ -27,9 +27,21 @@ const (
 	InitNotRequired ChaincodeInit = "NotRequired"
 )
 
+// ChaincodeTLS says whether the connection between peers and a contract is secured.
+// +kubebuilder:validation:Enum=Required;Disabled
+type ChaincodeTLS string
+
+const (
+	// TLSRequired: peer and contract show each other certificates.
+	TLSRequired ChaincodeTLS = "Required"
+	// TLSDisabled: the connection is plain text, for contracts that speak nothing else.
+	TLSDisabled ChaincodeTLS = "Disabled"
+)
+
 // ChaincodeSpec describes one contract on one channel.
 // +kubebuilder:validation:XValidation:rule="has(self.image) != has(self.build)",message="give either image or build"
 // +kubebuilder:validation:XValidation:rule="!has(self.runtime) || self.runtime != 'Peer' || !has(self.image) || self.image.matches('@sha256:[0-9a-f]{64}$')",message="image must be given by digest (name@sha256:…) where peers launch it"
+// +kubebuilder:validation:XValidation:rule="!has(self.tls) || self.tls != 'Disabled' || (has(self.runtime) ? self.runtime == 'Service' : has(self.image) && !self.image.contains('@sha256:'))",message="tls may be Disabled with runtime Service only: the connection of a contract that peers launch is always secured"
 type ChaincodeSpec struct {
 	// channel names the Channel object that the contract stands on. Immutable.
 	// +required
@@ -76,6 +88,11 @@ type ChaincodeSpec struct {
 	// given by digest, else Service.
 	// +optional
 	Runtime ChaincodeRuntime `json:"runtime,omitempty"`
+	// tls between the peers and a contract of the runtime Service; Required unless given: the contract gets
+	// CHAINCODE_TLS_CERT, CHAINCODE_TLS_KEY and CHAINCODE_TLS_CLIENT_CACERT, and peers show their own certificates.
+	// Disabled is for images that speak plain text only.
+	// +optional
+	TLS ChaincodeTLS `json:"tls,omitempty"`
 	// replicas of the contract's Deployment, for the runtime Service; 1 unless given.
 	// +optional
 	// +kubebuilder:default=1
@@ -213,6 +230,12 @@ type ChaincodeStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Image string `json:"image,omitempty"`
+	// certificates of a contract of the runtime Service.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4
+	Certificates []CertificateStatus `json:"certificates,omitempty"`
 	// launches by peers, the newest first: the record of what ran.
 	// +optional
 	// +listType=map

@@ -340,6 +340,13 @@ func (in *ChaincodeStatus) DeepCopyInto(out *ChaincodeStatus) {
 		*out = new(int64)
 		**out = **in
 	}
+	if in.Certificates != nil {
+		in, out := &in.Certificates, &out.Certificates
+		*out = make([]CertificateStatus, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.Launches != nil {
 		in, out := &in.Launches, &out.Launches
 		*out = make([]ChaincodeLaunch, len(*in))

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,27 @@ func Pack(ctx context.Context, root *os.Root, w io.Writer, limits Limits) (*Sour
 	return pack(ctx, files, w, limits)
 }
 
+// Stamp changes when a file that Pack would take comes, goes or is written: by names, sizes and times, not by content.
+func Stamp(ctx context.Context, root *os.Root) (string, error) {
+	tree := root.FS()
+	ignore, err := readIgnore(tree)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	err = walk(ctx, tree, ignore, func(name string, d fs.DirEntry) error {
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone while we looked
+		}
+		if err == nil {
+			_, err = fmt.Fprintf(sum, "%q %d %d %o\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())
+		}
+		return err
+	})
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
 func readIgnore(tree fs.FS) (patterns, error) {
 	file, err := tree.Open(IgnoreFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -60,7 +82,20 @@ type file struct {
 
 func list(ctx context.Context, tree fs.FS, ignore patterns) ([]file, error) {
 	var files []file
-	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+	err := walk(ctx, tree, ignore, func(name string, d fs.DirEntry) error {
+		f, err := found(name, d)
+		files = append(files, f)
+		return err
+	})
+	if err == nil {
+		return files, nil
+	}
+	return nil, refusedOr(err, func() error { return fmt.Errorf("read source folder: %w", err) })
+}
+
+// walk visits what belongs to a source, folders apart.
+func walk(ctx context.Context, tree fs.FS, ignore patterns, visit func(name string, d fs.DirEntry) error) error {
+	return fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -74,14 +109,8 @@ func list(ctx context.Context, tree fs.FS, ignore patterns) ([]file, error) {
 		case left || d.IsDir():
 			return nil
 		}
-		f, err := found(name, d)
-		files = append(files, f)
-		return err
+		return visit(name, d)
 	})
-	if err == nil {
-		return files, nil
-	}
-	return nil, refusedOr(err, func() error { return fmt.Errorf("read source folder: %w", err) })
 }
 
 func found(name string, d fs.DirEntry) (file, error) {

@@ -40,13 +40,18 @@ type verb struct {
 	run   func(ctx context.Context, args []string, log io.Writer) error
 }
 
+// needed counts the arguments that must be given: names of others are in brackets.
+func (v verb) needed() int {
+	return len(slices.DeleteFunc(slices.Clone(v.usage), func(name string) bool { return strings.HasPrefix(name, "[") }))
+}
+
 func verbs() []verb {
 	return []verb{
 		{"detect", []string{"SOURCE", "METADATA"}, detect},
 		{"build", []string{"SOURCE", "METADATA", "OUTPUT"}, build},
 		{"release", []string{"OUTPUT", "RELEASE"}, release},
 		{"run", []string{"OUTPUT", "METADATA"}, run},
-		{"install", []string{"DIR"}, install},
+		{"install", []string{"DIR", "[FOLDER]"}, install},
 	}
 }
 
@@ -68,7 +73,7 @@ func Run(ctx context.Context, args []string, log io.Writer) error {
 	if !ok {
 		return fmt.Errorf("unknown verb %q: %s", name, usage())
 	}
-	if len(rest) != len(v.usage) {
+	if len(rest) > len(v.usage) || len(rest) < v.needed() {
 		return fmt.Errorf("%s takes %s, got %d arguments", v.name, strings.Join(v.usage, " "), len(rest))
 	}
 	return v.run(ctx, rest, log)

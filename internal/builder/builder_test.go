@@ -2,12 +2,15 @@ package builder
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"heddle.dev/heddle/internal/specs/launch"
 )
 
 func write(t *testing.T, name, content string) {
@@ -62,6 +65,71 @@ func TestRunBuildsAndReleases(t *testing.T) {
 	}
 }
 
+// TestReleaseFillsInThePeersOwnPair: where a package asks for the peer's certificate, release takes it from the peer's
+// files, as they are then; what stands in the package comes before that.
+func TestReleaseFillsInThePeersOwnPair(t *testing.T) {
+	root, _ := newPair(t)
+	given, givenKey := newPair(t)
+	folder := t.TempDir()
+	certFile, keyFile := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
+	t.Setenv(launch.EnvTLSCert, certFile)
+	t.Setenv(launch.EnvTLSKey, keyFile)
+	t.Setenv(launch.EnvNode, "peer0-org1")
+	released := func(connection map[string]any) (got connectionFields, err error) {
+		t.Helper()
+		source, metadata, output := newPackage(t)
+		text, err := json.Marshal(connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(source, "connection.json"), string(text))
+		release := t.TempDir()
+		for _, call := range [][]string{{"build", source, metadata, output}, {"release", output, release}} {
+			if err := Run(t.Context(), call, new(bytes.Buffer)); err != nil {
+				return got, err
+			}
+		}
+		if text, err = os.ReadFile(filepath.Join(release, connectionRelease)); err != nil {
+			t.Fatal(err)
+		}
+		return got, json.Unmarshal(text, &got)
+	}
+	secured := map[string]any{"address": "{{.peername}}.net:9999", "tls_required": true, "client_auth_required": true, "root_cert": root}
+	if _, err := released(secured); err == nil {
+		t.Error("released without the peer's files")
+	}
+	for range 2 { // the second time with a renewed certificate
+		own, ownKey := newPair(t)
+		write(t, certFile, own)
+		write(t, keyFile, ownKey)
+		got, err := released(secured)
+		if want := (connectionFields{"peer0-org1.net:9999", own, ownKey, root}); err != nil || got != want {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	_, strange := newPair(t)
+	write(t, keyFile, strange)
+	if _, err := released(secured); err == nil {
+		t.Error("a key of another certificate was released")
+	}
+	t.Setenv(launch.EnvTLSCert, "")
+	if _, err := released(secured); err == nil {
+		t.Error("released without knowing the peer's files")
+	}
+	secured["client_cert"], secured["client_key"] = given, givenKey
+	if got, err := released(secured); err != nil || got.Cert != given || got.Key != givenKey {
+		t.Errorf("the package's own pair: got %+v, %v", got, err)
+	}
+}
+
+// connectionFields are those of what is released that a peer needs for mutual TLS.
+type connectionFields struct {
+	Address string `json:"address"`
+	Cert    string `json:"client_cert"`
+	Key     string `json:"client_key"`
+	Root    string `json:"root_cert"`
+}
+
 func TestBuildBounds(t *testing.T) {
 	index := `{"index":{"fields":["a"]}}`
 	cases := map[string]func(t *testing.T, source, metadata string){
@@ -104,9 +172,15 @@ func TestBuildBounds(t *testing.T) {
 }
 
 func TestInstall(t *testing.T) {
-	folder := t.TempDir()
+	folder, within := t.TempDir(), filepath.Join(t.TempDir(), "a", "b")
+	if err := Run(t.Context(), []string{"heddle-builder", "install", t.TempDir()}, new(bytes.Buffer)); err != nil {
+		t.Fatalf("install without a folder: %v", err)
+	}
+	if err := Run(t.Context(), []string{"heddle-builder", "install"}, new(bytes.Buffer)); err == nil {
+		t.Fatal("install without arguments did something")
+	}
 	for range 2 {
-		if err := Run(t.Context(), []string{"heddle-builder", "install", folder}, new(bytes.Buffer)); err != nil {
+		if err := Run(t.Context(), []string{"heddle-builder", "install", folder, within}, new(bytes.Buffer)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,6 +200,9 @@ func TestInstall(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if info, err := os.Stat(within); err != nil || !info.IsDir() {
+		t.Errorf("the folder within a volume: %v", err)
 	}
 	if want := "build detect release run"; strings.Join(got, " ") != want {
 		t.Errorf("installed %v, want %s and nothing else", got, want)

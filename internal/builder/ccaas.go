@@ -3,6 +3,8 @@ package builder
 import (
 	"fmt"
 	"os"
+
+	"heddle.dev/heddle/internal/specs/launch"
 )
 
 const (
@@ -24,7 +26,7 @@ func (ccaas) build(source, output *os.Root) error {
 	if err != nil {
 		return err
 	}
-	c, err := parseConnection(content)
+	c, err := parseConnection(content, os.Getenv(launch.EnvNode))
 	if err != nil {
 		return fmt.Errorf("check %s: %w", connectionFile, err)
 	}
@@ -35,10 +37,24 @@ func (ccaas) build(source, output *os.Root) error {
 	return writeFile(output, connectionFile, encoded, connectionMode)
 }
 
+// release hands the peer the connection, and with it the pair that the peer shows
+// to the contract, if that asks for the peer's own.
 func (ccaas) release(output, release *os.Root) error {
 	content, err := readFile(output, connectionFile, connectionLimit)
 	if err != nil {
 		return err
+	}
+	c, err := parseConnection(content, os.Getenv(launch.EnvNode))
+	if err != nil {
+		return fmt.Errorf("check %s: %w", connectionFile, err)
+	}
+	if c.ownPair() {
+		if err := c.fill(os.Getenv(launch.EnvTLSCert), os.Getenv(launch.EnvTLSKey)); err != nil {
+			return err
+		}
+		if content, err = c.encode(); err != nil {
+			return err
+		}
 	}
 	return writeFile(release, connectionRelease, content, connectionMode)
 }

@@ -9,12 +9,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
 
-const maxDialTimeout = 5 * time.Minute
+const (
+	maxDialTimeout = 5 * time.Minute
+	// maxAddress is more than host and port can have.
+	maxAddress = 512
+)
 
 // connection says where a contract listens and how the peer dials it. The names
 // of its fields are the peer's.
@@ -29,9 +35,9 @@ type connection struct {
 	RootCert           string          `json:"root_cert,omitempty"`
 }
 
-// parseConnection checks everything the peer would trip over at the first call,
-// or, worse, would not: a misspelt tls_required would mean no TLS.
-func parseConnection(content []byte) (*connection, error) {
+// parseConnection checks everything the peer of that name would trip over at the
+// first call, or, worse, would not: a misspelt tls_required would mean no TLS.
+func parseConnection(content []byte, peer string) (*connection, error) {
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.DisallowUnknownFields()
 	c := new(connection)
@@ -40,6 +46,9 @@ func parseConnection(content []byte) (*connection, error) {
 	}
 	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more after the first JSON value")
+	}
+	if err := c.expand(peer); err != nil {
+		return nil, err
 	}
 	if err := checkAddress(c.Address); err != nil {
 		return nil, err
@@ -60,7 +69,7 @@ func checkAddress(address string) error {
 	case address == "":
 		return errors.New(`"address" is empty: give host:port of the contract's service`)
 	case strings.Contains(address, "{{"):
-		return fmt.Errorf(`"address" %q holds a template, which is not expanded here: write the address itself`, address)
+		return fmt.Errorf(`"address" %q holds a template: {{.peername}}, the name of the peer, is the only one that is expanded here`, address)
 	case strings.Contains(address, "://"):
 		return fmt.Errorf(`"address" %q is a URL: give host:port only`, address)
 	}
@@ -74,6 +83,25 @@ func checkAddress(address string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf(`"address" %q has no port between 1 and 65535`, address)
 	}
+	return nil
+}
+
+// peerName is what the builder of releases calls the name of a peer in a template.
+var peerName = regexp.MustCompile(`\{\{-?\s*\.peername\s*-?\}\}`)
+
+// expand puts the peer's name into the address, so that each peer can have a
+// contract of its own. A package says nothing else by templates.
+func (c *connection) expand(peer string) error {
+	if !peerName.MatchString(c.Address) {
+		return nil
+	}
+	if peer == "" {
+		return fmt.Errorf(`"address" %q asks for the peer's name, which is not known here`, c.Address)
+	}
+	if len(c.Address) > maxAddress {
+		return fmt.Errorf(`"address" has more than %d letters`, maxAddress)
+	}
+	c.Address = peerName.ReplaceAllLiteralString(c.Address, peer)
 	return nil
 }
 
@@ -121,14 +149,53 @@ func (c *connection) checkTLS() error {
 		c.ClientCert, c.ClientKey = "", ""
 		return nil
 	}
+	if c.ownPair() {
+		return nil
+	}
 	if c.ClientCert == "" || c.ClientKey == "" {
-		return errors.New(`"client_auth_required" needs "client_cert" and "client_key" in PEM`)
+		return errors.New(`"client_cert" and "client_key" belong together: give both in PEM, or neither, and the peer shows its own certificate`)
 	}
 	// The error names no key material.
 	if _, err := tls.X509KeyPair([]byte(c.ClientCert), []byte(c.ClientKey)); err != nil {
 		return fmt.Errorf(`"client_cert" and "client_key" do not fit: %w`, err)
 	}
 	return nil
+}
+
+// ownPair tells that the peer is to show its own certificate, as it does to other
+// nodes: then no key stands in the package.
+func (c *connection) ownPair() bool {
+	return c.ClientAuthRequired && c.ClientCert == "" && c.ClientKey == ""
+}
+
+// fill puts in the pair that lies in the peer's files.
+func (c *connection) fill(certFile, keyFile string) error {
+	if certFile == "" || keyFile == "" {
+		return errors.New("the peer's own certificate is asked for, but its files are not known here")
+	}
+	cert, err := readPEM(certFile)
+	if err != nil {
+		return err
+	}
+	key, err := readPEM(keyFile)
+	if err != nil {
+		return err
+	}
+	c.ClientCert, c.ClientKey = cert, key
+	return c.checkTLS()
+}
+
+func readPEM(name string) (string, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("read the peer's own certificate: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	content, err := io.ReadAll(io.LimitReader(file, connectionLimit))
+	if err != nil {
+		return "", fmt.Errorf("read the peer's own certificate: %w", err)
+	}
+	return string(content), nil
 }
 
 func (c *connection) encode() ([]byte, error) {

@@ -70,8 +70,21 @@ func TestParseConnection(t *testing.T) {
 				"client_auth_required": true, "client_cert": certificate, "client_key": key,
 			},
 		},
-		"no address":       {in: object{}, says: `"address" is empty`},
-		"template":         {in: object{"address": "{{.peername}}:9999"}, says: "template"},
+		"no address": {in: object{}, says: `"address" is empty`},
+		"the peer's own pair": {
+			in:   object{"address": "cc:1", "tls_required": true, "root_cert": certificate, "client_auth_required": true},
+			want: object{"address": "cc:1", "tls_required": true, "root_cert": certificate, "client_auth_required": true},
+		},
+		"the peer's name": {
+			in:   object{"address": "{{.peername}}-asset.{{ .peername }}:9999"},
+			want: object{"address": "peer0-org1-asset.peer0-org1:9999", "tls_required": false},
+		},
+		"the peer's name, trimmed": {
+			in: object{"address": "{{- .peername -}}.net:9999"}, want: object{"address": "peer0-org1.net:9999", "tls_required": false},
+		},
+		"another template": {in: object{"address": "{{.peername}}.{{.org}}:9999"}, says: "only one"},
+		"a function":       {in: object{"address": `{{printf "%s" .peername}}:9999`}, says: "only one"},
+		"a long template":  {in: object{"address": strings.Repeat("{{.peername}}", 100) + ":9999"}, says: "letters"},
 		"URL":              {in: object{"address": "grpc://cc:9999"}, says: "URL"},
 		"no port":          {in: object{"address": "cc"}, says: "not host:port"},
 		"no host":          {in: object{"address": ":9999"}, says: "no usable host"},
@@ -91,7 +104,7 @@ func TestParseConnection(t *testing.T) {
 			in: object{"address": "cc:1", "client_auth_required": true}, says: "tls_required",
 		},
 		"client without key": {
-			in: object{"address": "cc:1", "tls_required": true, "root_cert": certificate, "client_auth_required": true, "client_cert": certificate}, says: "client_key",
+			in: object{"address": "cc:1", "tls_required": true, "root_cert": certificate, "client_auth_required": true, "client_cert": certificate}, says: "belong together",
 		},
 		"client with other key": {
 			in: object{"address": "cc:1", "tls_required": true, "root_cert": certificate, "client_auth_required": true, "client_cert": certificate, "client_key": otherKey}, says: "do not fit",
@@ -103,7 +116,7 @@ func TestParseConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := parseConnection(in)
+			c, err := parseConnection(in, "peer0-org1")
 			if tc.want == nil {
 				if err == nil || !strings.Contains(err.Error(), tc.says) {
 					t.Fatalf("got error %v, want one that says %q", err, tc.says)
@@ -131,7 +144,10 @@ func TestParseConnection(t *testing.T) {
 			}
 		})
 	}
-	if _, err := parseConnection([]byte(`{"address":"cc:1"} {}`)); err == nil {
+	if _, err := parseConnection([]byte(`{"address":"{{.peername}}:1"}`), ""); err == nil || !strings.Contains(err.Error(), "not known") {
+		t.Errorf("a name that is not known: %v", err)
+	}
+	if _, err := parseConnection([]byte(`{"address":"cc:1"} {}`), ""); err == nil {
 		t.Error("two JSON values were accepted")
 	}
 }
@@ -142,8 +158,9 @@ func FuzzParseConnection(f *testing.F) {
 	f.Add([]byte(`{"address":"cc.net:9999","dial_timeout":"10s","tls_required":false}`))
 	f.Add([]byte(`{"address":"[::1]:9999","dial_timeout":3000000000}`))
 	f.Add([]byte(`{"address":"cc:1","tls_required":true,"root_cert":"-----BEGIN CERTIFICATE-----"}`))
+	f.Add([]byte(`{"address":"{{.peername}}:1"}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		c, err := parseConnection(in)
+		c, err := parseConnection(in, "peer0-org1")
 		if err != nil {
 			return
 		}
@@ -151,7 +168,7 @@ func FuzzParseConnection(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := parseConnection(first)
+		again, err := parseConnection(first, "")
 		if err != nil {
 			t.Fatalf("own output %s is refused: %v", first, err)
 		}

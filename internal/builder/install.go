@@ -16,8 +16,14 @@ func installed() []string {
 
 // install makes DIR a builder folder out of this very program. An init container
 // of the peer's pod does it, so a second call over the first must work, and no
-// reader may see half a program.
+// reader may see half a program. FOLDER is made too if it is given: where a volume
+// is to be mounted within another, the folder for it must be the peer's.
 func install(_ context.Context, args []string, log io.Writer) error {
+	if len(args) > 1 {
+		if err := os.MkdirAll(args[1], 0o750); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
 	bin := filepath.Join(args[0], "bin")
 	if err := os.MkdirAll(bin, dirMode); err != nil {
 		return fmt.Errorf("make builder folder: %w", err)

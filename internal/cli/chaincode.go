@@ -38,6 +38,7 @@ type deployFlags struct {
 	path        string
 	language    string
 	runtime     string
+	tls         string
 	image       string
 	idle        time.Duration
 	wait        bool
@@ -87,9 +88,11 @@ func (f *deployFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.path, "path", "", "folder of the source that is built")
 	fl.StringVar(&f.language, "language", "", "Go, JavaScript, TypeScript, Java or Binary; found out unless given")
 	fl.StringVar(&f.runtime, "runtime", "", "Peer (launched by the peer, the default) or Service")
+	fl.StringVar(&f.tls, "tls", "", "Required (the default) or Disabled, for an image of the runtime Service that speaks plain text only")
 	fl.DurationVar(&f.idle, "idle", 0, "time without a call after which the contract's pods go until the next one; 0 keeps them")
 	complete(c, "language", []string{"Go", "JavaScript", "TypeScript", "Java", "Binary"})
 	complete(c, "runtime", []string{"Peer", "Service"})
+	complete(c, "tls", []string{"Required", "Disabled"})
 }
 
 // deployment is one run of deploy.
@@ -302,6 +305,9 @@ func (d *deployment) fill(spec *v1alpha1.ChaincodeSpec) error {
 	}
 	if f.runtime != "" {
 		spec.Runtime = v1alpha1.ChaincodeRuntime(f.runtime)
+	}
+	if f.tls != "" {
+		spec.TLS = v1alpha1.ChaincodeTLS(f.tls)
 	}
 	if f.idle > 0 || f.emptied("idle") {
 		seconds := int32(f.idle / time.Second) //nolint:gosec // G115: the API server bounds it

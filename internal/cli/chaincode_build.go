@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -218,24 +219,11 @@ func (d *deployment) copyBuildLog(ctx context.Context) {
 	if d.app.quiet {
 		return
 	}
-	var name string
-	err := d.cluster.until(ctx, &corev1.PodList{}, []client.ListOption{client.InNamespace(d.namespace)}, func(ctx context.Context) (bool, error) {
-		pod, err := d.cluster.buildPod(ctx, d.namespace, d.build.Name)
-		if err != nil || pod == nil {
-			return false, err
-		}
-		for _, s := range pod.Status.InitContainerStatuses {
-			if s.Name == "compile" && (s.State.Running != nil || s.State.Terminated != nil) {
-				name = pod.Name
-				return true, nil
-			}
-		}
-		return false, nil
-	})
+	pod, err := d.cluster.compiling(ctx, d.namespace, d.build.Name)
 	if err != nil {
 		return
 	}
-	stream, err := d.cluster.clientset.CoreV1().Pods(d.namespace).GetLogs(name, &corev1.PodLogOptions{Container: "compile", Follow: true}).Stream(ctx)
+	stream, err := d.cluster.clientset.CoreV1().Pods(d.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: "compile", Follow: true}).Stream(ctx)
 	if err != nil {
 		return
 	}
@@ -244,6 +232,24 @@ func (d *deployment) copyBuildLog(ctx context.Context) {
 	for lines.Scan() {
 		d.progress.Printf("  | %s", lines.Text())
 	}
+}
+
+// compiling waits for the container of a build that compiles.
+func (c *cluster) compiling(ctx context.Context, namespace, build string) (*corev1.Pod, error) {
+	var found *corev1.Pod
+	err := c.until(ctx, &corev1.PodList{}, []client.ListOption{client.InNamespace(namespace)}, func(ctx context.Context) (bool, error) {
+		var err error
+		found, err = c.buildPod(ctx, namespace, build)
+		return compileStarted(found), err
+	})
+	return found, err
+}
+
+// compileStarted tells whether the container that compiles has said anything, or could have.
+func compileStarted(pod *corev1.Pod) bool {
+	return pod != nil && slices.ContainsFunc(pod.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.Name == "compile" && (s.State.Running != nil || s.State.Terminated != nil)
+	})
 }
 
 // buildPod is the pod of a build; nil if there is none.

@@ -3,16 +3,18 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/archive"
 )
 
-// devPause is how often a source is looked at: packing a small folder takes milliseconds.
-const devPause = 500 * time.Millisecond
+// devPause is how often the names and times of a source's files are looked at.
+const devPause = 250 * time.Millisecond
 
 func (a *app) chaincodeDevCommand() *cobra.Command {
 	f := &deployFlags{wait: true}
@@ -33,6 +35,10 @@ that do not compile are shown and leave what runs alone. For trying: organisatio
 }
 
 func (a *app) developChaincode(ctx context.Context, f *deployFlags, args []string) error {
+	stamp, err := stampOf(ctx, args[0])
+	if err != nil {
+		return err
+	}
 	d, err := a.newDeployment(ctx, f, args)
 	if err != nil {
 		return err
@@ -43,20 +49,20 @@ func (a *app) developChaincode(ctx context.Context, f *deployFlags, args []strin
 	for {
 		if d.source.digest != deployed {
 			start := time.Now()
-			deployed = d.source.digest
 			if err := d.swap(ctx); err != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				d.progress.Printf("%v", err)
+				// Saving a file again tries again, if nothing but its time is new.
+				deployed = ""
+				d.progress.Printf("%v\nwhat runs stays as it is; waiting for the next change", err)
 			} else {
+				deployed = d.source.digest
 				fmt.Fprintf(a.out, "contract %q runs the source as it is (%.1f s)\n", d.name, time.Since(start).Seconds())
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
+		if stamp, err = awaitChange(ctx, tick.C, args[0], stamp); err != nil {
+			return err
 		}
 		source, err := readSource(ctx, args[0], f)
 		if err != nil {
@@ -65,6 +71,35 @@ func (a *app) developChaincode(ctx context.Context, f *deployFlags, args []strin
 		}
 		d.source = source
 	}
+}
+
+// awaitChange waits until files of a source were written, and have been left alone for one look.
+func awaitChange(ctx context.Context, tick <-chan time.Time, name, last string) (string, error) {
+	before := last
+	for {
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-tick:
+		}
+		now, err := stampOf(ctx, name)
+		switch {
+		case err != nil:
+			now = before // being replaced, most likely: looked at again
+		case now != last && now == before:
+			return now, nil
+		}
+		before = now
+	}
+}
+
+func stampOf(ctx context.Context, name string) (string, error) {
+	root, err := os.OpenRoot(name)
+	if err != nil {
+		return "", fmt.Errorf("read source: %w", err)
+	}
+	defer root.Close()
+	return archive.Stamp(ctx, root)
 }
 
 // swap deploys the source without a new version.

@@ -159,7 +159,7 @@ func (c *collector) chaincodes(ctx context.Context, out chan<- prometheus.Metric
 		return err
 	}
 	for i := range l.Items {
-		c.object(out, "Chaincode", &l.Items[i])
+		c.object(out, "Chaincode", &l.Items[i], l.Items[i].Status.Certificates...)
 	}
 	return nil
 }

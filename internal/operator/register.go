@@ -38,7 +38,8 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 		}),
 		chaincode.New(chaincode.Options{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes,
-			Meta: chaincodebuild.Blobs{Reader: mgr.GetAPIReader(), System: SystemNamespace}.Get,
+			Secrets: secrets,
+			Meta:    chaincodebuild.Blobs{Reader: mgr.GetAPIReader(), System: SystemNamespace}.Get,
 		}),
 		chaincodebuild.New(chaincodebuild.Options{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Settings: cfg.Builds, System: SystemNamespace,

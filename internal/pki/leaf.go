@@ -41,8 +41,8 @@ type EnrolRequest struct {
 	Now time.Time
 }
 
-// TLSRequest describes a TLS certificate, for servers and clients alike:
-// Fabric's nodes use one certificate on both ends of a connection.
+// TLSRequest describes a TLS certificate, for servers and clients alike unless
+// told otherwise: Fabric's nodes use one certificate on both ends of a connection.
 type TLSRequest struct {
 	// CommonName of the node.
 	CommonName string
@@ -50,6 +50,9 @@ type TLSRequest struct {
 	SANs []string
 	// Public is the node's key.
 	Public crypto.PublicKey
+	// ServerOnly makes a certificate that is no use to a client: nodes let in
+	// whoever shows one of their organisation.
+	ServerOnly bool
 	// Lifetime of the certificate; it never outlives its issuer.
 	Lifetime time.Duration
 	// Now is the time of issue.
@@ -86,7 +89,7 @@ func (i *Issuer) IssueTLS(req TLSRequest) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("issue TLS certificate %q: %w", req.CommonName, err)
 	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyAgreement
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	template.ExtKeyUsage = tlsUsages(req.ServerOnly)
 	for _, san := range req.SANs {
 		if ip := net.ParseIP(san); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -95,6 +98,13 @@ func (i *Issuer) IssueTLS(req TLSRequest) (*x509.Certificate, error) {
 		template.DNSNames = append(template.DNSNames, san)
 	}
 	return i.leaf(template, req.Public)
+}
+
+func tlsUsages(serverOnly bool) []x509.ExtKeyUsage {
+	if serverOnly {
+		return []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	}
+	return []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 }
 
 // SANs lists the subject alternative names of a certificate, sorted.

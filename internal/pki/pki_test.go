@@ -272,6 +272,10 @@ func TestRenewal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	server, err := ops.IssueTLS(TLSRequest{CommonName: "peer0", SANs: []string{"peer0"}, ServerOnly: true, Public: k.Public(), Lifetime: year, Now: noon})
+	if err != nil {
+		t.Fatal(err)
+	}
 	sign := func(change func(*Leaf)) Leaf {
 		l := Leaf{Cert: enrolled, Key: k, CommonName: "peer0", Role: RolePeer, Issuer: ops.Cert, RenewBefore: 30 * 24 * time.Hour, Now: noon}
 		change(&l)
@@ -300,6 +304,9 @@ func TestRenewal(t *testing.T) {
 		"a good server":      {TLSPredicates(), serve(func(*Leaf) {}), ""},
 		"a name more":        {TLSPredicates(), serve(func(l *Leaf) { l.SANs = []string{"peer0", "peer0.trade"} }), ReasonSANDrift},
 		"a name less":        {TLSPredicates(), serve(func(l *Leaf) { l.SANs = []string{"peer0"} }), ""},
+		"only a server":      {TLSPredicates(), serve(func(l *Leaf) { l.Cert, l.SANs, l.ServerOnly = server, nil, true }), ""},
+		"... and a client":   {TLSPredicates(), serve(func(l *Leaf) { l.ServerOnly = true }), ReasonNotTLSUsable},
+		"... and should be":  {TLSPredicates(), serve(func(l *Leaf) { l.Cert, l.SANs = server, nil }), ReasonNotTLSUsable},
 		"not for servers":    {TLSPredicates(), serve(func(l *Leaf) { l.Cert, l.SANs = enrolled, nil }), ReasonNotTLSUsable},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,6 +35,8 @@ type Leaf struct {
 	Role Role
 	// SANs that are wanted of a TLS certificate.
 	SANs []string
+	// ServerOnly says that a TLS certificate must be no use to a client.
+	ServerOnly bool
 	// Issuer that should have signed.
 	Issuer *x509.Certificate
 	// RenewBefore is the window ahead of the expiry in which to renew.
@@ -147,12 +149,17 @@ func SANDrift(l Leaf) (string, string, bool) {
 		l.CommonName, strings.Join(missing, ", ")), true
 }
 
-// UsageDrift fails when a TLS certificate does not serve both ends.
+// UsageDrift fails when a TLS certificate serves other ends of a connection than
+// it should.
 func UsageDrift(l Leaf) (string, string, bool) {
-	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		if !slices.Contains(l.Cert.ExtKeyUsage, usage) {
+	have, want := l.Cert.ExtKeyUsage, tlsUsages(l.ServerOnly)
+	for _, usage := range want {
+		if !slices.Contains(have, usage) {
 			return ReasonNotTLSUsable, fmt.Sprintf("The certificate of %s is not for servers and clients alike", l.CommonName), true
 		}
+	}
+	if l.ServerOnly && len(have) > len(want) {
+		return ReasonNotTLSUsable, fmt.Sprintf("The certificate of %s is not for servers alone", l.CommonName), true
 	}
 	return "", "", false
 }

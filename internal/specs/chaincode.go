@@ -23,7 +23,12 @@ type Chaincode struct {
 	PackageID string
 	// Image that runs.
 	Image string
+	// TLS identifies the certificates of the contract; empty means plain text.
+	TLS string
 }
+
+// contractTLSPath is where a contract that runs as a service finds its certificates.
+const contractTLSPath = "/etc/heddle/contract"
 
 // ChaincodeRuntime is how a contract runs: what its spec says, or what follows from it.
 func ChaincodeRuntime(c *v1alpha1.Chaincode) v1alpha1.ChaincodeRuntime {
@@ -34,6 +39,11 @@ func ChaincodeRuntime(c *v1alpha1.Chaincode) v1alpha1.ChaincodeRuntime {
 		return v1alpha1.RuntimePeer
 	}
 	return v1alpha1.RuntimeService
+}
+
+// ChaincodeSecure tells whether the connection between the peers and a contract that runs as a service is secured.
+func ChaincodeSecure(c *v1alpha1.Chaincode) bool {
+	return ChaincodeRuntime(c) == v1alpha1.RuntimeService && c.Spec.TLS != v1alpha1.TLSDisabled
 }
 
 // Settings are what peers are told of the contract that they launch.
@@ -65,7 +75,6 @@ func (c Chaincode) workload() workload {
 			{Name: "CHAINCODE_SERVER_ADDRESS", Value: "0.0.0.0:9999"},
 			{Name: "CHAINCODE_ID", Value: c.PackageID},
 			{Name: "CORE_CHAINCODE_ID_NAME", Value: c.PackageID},
-			{Name: "CHAINCODE_TLS_DISABLED", Value: "true"},
 			{Name: "CORE_PEER_TLS_ENABLED", Value: "false"},
 		},
 		Ports:        []corev1.ContainerPort{containerPort("contract", v1alpha1.PortChaincode)},
@@ -75,9 +84,44 @@ func (c Chaincode) workload() workload {
 	open := corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(v1alpha1.PortChaincode)}}
 	container.StartupProbe = &corev1.Probe{ProbeHandler: open, PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: 120}
 	container.ReadinessProbe = &corev1.Probe{ProbeHandler: open, PeriodSeconds: 5, TimeoutSeconds: 5, FailureThreshold: 3}
-	return workload{
+	w := workload{
 		place: c.Place, name: ChaincodeName(c.Chaincode.Name), component: v1alpha1.ComponentChaincode,
-		pullSecrets: spec.ImagePullSecrets, container: container,
+		pullSecrets: spec.ImagePullSecrets, material: c.TLS,
+	}
+	if c.TLS == "" {
+		container.Env = append(container.Env, corev1.EnvVar{Name: "CHAINCODE_TLS_DISABLED", Value: "true"})
+	} else {
+		container.Env = append(container.Env, contractTLS()...)
+		container.VolumeMounts = append(container.VolumeMounts, mountReadOnly("tls", contractTLSPath))
+		w.volumes = []corev1.Volume{projected("tls", fromSecret(ChaincodeTLSSecretName(c.Chaincode.Name),
+			KeyNodeTLSCert, KeyNodeTLSCert, KeyNodeTLSKey, KeyNodeTLSKey, KeyNodeTLSRoots, KeyNodeTLSRoots))}
+	}
+	w.container = container
+	return w
+}
+
+// contractTLS tells a contract where its certificates are, in the words of our samples and in those of Fabric's, which
+// differ in the last.
+func contractTLS() []corev1.EnvVar {
+	clients := contractTLSPath + "/" + KeyNodeTLSRoots
+	return []corev1.EnvVar{
+		{Name: "CHAINCODE_TLS_DISABLED", Value: "false"},
+		{Name: "CHAINCODE_TLS_CERT", Value: contractTLSPath + "/" + KeyNodeTLSCert},
+		{Name: "CHAINCODE_TLS_KEY", Value: contractTLSPath + "/" + KeyNodeTLSKey},
+		{Name: "CHAINCODE_TLS_CLIENT_CACERT", Value: clients},
+		{Name: "CHAINCODE_CLIENT_CA_CERT", Value: clients},
+	}
+}
+
+// ChaincodeTLSSecret holds the certificate of a contract that runs as a service, its key, and what verifies the peers
+// that may call it. It names the organization that issues, so that this stays the same one: its root is in the package.
+func ChaincodeTLSSecret(c Chaincode, issuer string) *corev1.Secret {
+	labels := c.labels()
+	labels[v1alpha1.LabelOrganization] = issuer
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: ChaincodeTLSSecretName(c.Chaincode.Name), Namespace: c.Place.Network, Labels: labels},
+		Type:       corev1.SecretTypeOpaque,
+		Data:       map[string][]byte{},
 	}
 }
 

@@ -26,6 +26,14 @@ func TestChaincodeGolden(t *testing.T) {
 		},
 	}
 	golden(t, "chaincode", ChaincodeService(c), ChaincodeDeployment(c))
+	plain := ChaincodeDeployment(c).Spec.Template
+	c.TLS = "0123"
+	golden(t, "chaincode-tls", ChaincodeTLSSecret(c, "banka"), ChaincodeDeployment(c))
+	before := ChaincodeDeployment(c).Spec.Template.Annotations[v1alpha1.AnnotationConfigHash]
+	c.TLS = "0124"
+	if after := ChaincodeDeployment(c).Spec.Template.Annotations[v1alpha1.AnnotationConfigHash]; after == before || after == plain.Annotations[v1alpha1.AnnotationConfigHash] {
+		t.Error("another certificate does not roll the pods")
+	}
 }
 
 func TestChaincodeSettingsGolden(t *testing.T) {
@@ -68,6 +76,22 @@ func TestChaincodeRuntime(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+func TestChaincodeSecure(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec v1alpha1.ChaincodeSpec
+		want bool
+	}{
+		"a service":        {v1alpha1.ChaincodeSpec{Image: "a:1"}, true},
+		"asked for":        {v1alpha1.ChaincodeSpec{Image: "a:1", TLS: v1alpha1.TLSRequired}, true},
+		"turned off":       {v1alpha1.ChaincodeSpec{Image: "a:1", TLS: v1alpha1.TLSDisabled}, false},
+		"launched by peer": {v1alpha1.ChaincodeSpec{Build: "a"}, false},
+	} {
+		if got := ChaincodeSecure(&v1alpha1.Chaincode{Spec: c.spec}); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }
 

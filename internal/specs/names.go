@@ -102,6 +102,9 @@ func GenesisConfigMap(channel string) string { return channel + "-genesis" }
 // ChaincodeName names Deployment and Service of a Chaincode object.
 func ChaincodeName(chaincode string) string { return "cc-" + chaincode }
 
+// ChaincodeTLSSecretName names the Secret with the certificate of a Chaincode object that runs as a service.
+func ChaincodeTLSSecretName(chaincode string) string { return ChaincodeName(chaincode) + "-tls" }
+
 // OrdererName names an orderer that a Network makes.
 func OrdererName(organization string, index int) string {
 	return nodeName("orderer", organization, index)

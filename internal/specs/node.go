@@ -18,6 +18,8 @@ const (
 	dataPath    = volumePath + "/production"
 	builderPath = "/etc/heddle/builders/heddle"
 	apiPath     = "/etc/heddle/api"
+	// buildsPath is where a peer keeps what its builder makes of packages.
+	buildsPath = dataPath + "/externalbuilder/builds"
 )
 
 // NodeInputs is what a node's Deployment depends on besides the object itself.
@@ -177,11 +179,14 @@ func (n Node) peer(w *workload, in NodeInputs) {
 	c.Env = append(environment(nodeenv.Peer(config)), n.launching()...)
 	w.init = []corev1.Container{{
 		Name: "builder", Image: in.BuilderImage, ImagePullPolicy: n.Settings.ImagePullPolicy,
-		Args:         []string{"install", builderPath},
+		Args:         []string{"install", builderPath, buildsPath},
 		Resources:    resources(nil, "10m", "16Mi", "64Mi"),
-		VolumeMounts: []corev1.VolumeMount{mount("builders", builderPath)},
+		VolumeMounts: []corev1.VolumeMount{mount("builders", builderPath), mount("data", volumePath)},
 	}}
-	w.volumes = append(w.volumes, scratch("builders", "", "64Mi"), apiAccess("api"))
+	// What the builder makes has the peer's TLS key in it: it stays in memory, and each pod makes it anew from the
+	// packages, with the certificate that is good then.
+	c.VolumeMounts = append(c.VolumeMounts, mount("builds", buildsPath))
+	w.volumes = append(w.volumes, scratch("builders", "", "64Mi"), scratch("builds", corev1.StorageMediumMemory, "128Mi"), apiAccess("api"))
 	w.serviceAccount = PeerServiceAccountName(n.Name)
 	if n.HasCouchDB() {
 		n.withCouchDB(w)

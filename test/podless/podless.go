@@ -32,6 +32,7 @@ import (
 	"heddle.dev/heddle/internal/fabric/nodeenv"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
+	"heddle.dev/heddle/internal/specs/launch"
 	"heddle.dev/heddle/test/bare"
 )
 
@@ -195,7 +196,7 @@ func (n *Namespace) Start(name string) {
 		ID: name, MSPID: org.MSPID, Address: address, Listen: ip + ":7051",
 		ChaincodeListen: ip + ":7052", ChaincodeAddress: specs.Address(name, n.Name, v1alpha1.PortPeerChaincode), OperationsListen: ip + ":9443",
 		ConfigPath: n.programs.Config, MSPPath: dir + "/msp", DataPath: dir + "/data", TLS: tls,
-		Builders: []nodeenv.Builder{{Name: "ccaas", Path: filepath.Join(n.dir, "builder")}},
+		Builders: []nodeenv.Builder{{Name: "heddle", Path: filepath.Join(n.dir, "builder"), Propagate: launch.Propagated()}},
 	})), n.programs.Peer(), "node", "start")
 }
 
@@ -219,11 +220,22 @@ func (n *Namespace) AddCA(org string) {
 		"--operations.listenaddress", ip+":9443", "--csr.cn", o.App.Cert.Subject.CommonName)
 }
 
-// RunContract runs a contract's program where the Service of a Chaincode would be.
+// RunContract runs a contract's program where the Service of a Chaincode would be, with the certificates that its pods
+// would have.
 func (n *Namespace) RunContract(chaincode, program, packageID string) {
 	n.t.Helper()
 	name := specs.ChaincodeName(chaincode)
-	n.run(name, []string{"CHAINCODE_SERVER_ADDRESS=" + n.host(name) + ":9999", "CHAINCODE_ID=" + packageID}, program)
+	env := []string{"CHAINCODE_SERVER_ADDRESS=" + n.host(name) + ":9999", "CHAINCODE_ID=" + packageID}
+	var secret corev1.Secret
+	err := n.client.Get(n.t.Context(), client.ObjectKey{Namespace: n.Name, Name: specs.ChaincodeTLSSecretName(chaincode)}, &secret)
+	n.must(client.IgnoreNotFound(err))
+	if err == nil {
+		n.write(name, secret.Data)
+		at := func(key string) string { return filepath.Join(n.dir, name, key) }
+		env = append(env, "CHAINCODE_TLS_CERT="+at(specs.KeyNodeTLSCert), "CHAINCODE_TLS_KEY="+at(specs.KeyNodeTLSKey),
+			"CHAINCODE_TLS_CLIENT_CACERT="+at(specs.KeyNodeTLSRoots))
+	}
+	n.run(name, env, program)
 }
 
 // Kill ends a node or a contract at once; its data stays.
@@ -335,16 +347,13 @@ func (n *Namespace) write(folder string, files map[string][]byte) {
 	}
 }
 
-// builder is the least that serves contracts as a service.
+// writeBuilder installs heddle-builder, as the init container of a peer does.
 func (n *Namespace) writeBuilder() {
-	for name, script := range map[string]string{
-		"detect":  `grep -q ccaas "$2/metadata.json"`,
-		"build":   `cp -r "$1/." "$3/"`,
-		"release": `mkdir -p "$2/chaincode/server" && cp "$1/connection.json" "$2/chaincode/server/"`,
-	} {
-		path := filepath.Join(n.dir, "builder", "bin", name)
-		n.must(os.MkdirAll(filepath.Dir(path), 0o700))
-		n.must(os.WriteFile(path, []byte("#!/bin/sh\nset -e\n"+script+"\n"), 0o700))
+	n.t.Helper()
+	program := bare.BuildProgram(n.t, "cmd/heddle-builder")
+	out, err := exec.Command(program, "install", filepath.Join(n.dir, "builder")).CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("install builder: %v: %s", err, out)
 	}
 }
 

@@ -254,7 +254,7 @@ func (j *joined) index(ctx context.Context, name string) error {
 	if err != nil || local == nil || local.PackageID == "" {
 		return err
 	}
-	found, err := j.peer.runtime.Indexes(local.PackageID)
+	found, err := j.peer.runtime.Indexes(ctx, local.PackageID)
 	if err != nil {
 		return err
 	}

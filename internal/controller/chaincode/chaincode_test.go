@@ -2,8 +2,11 @@ package chaincode_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -71,6 +74,7 @@ func TestLifeOfAContract(t *testing.T) {
 	t.Logf("committed after %s", time.Since(begun))
 	n.RunContract("asset", program, cc.Status.PackageID)
 	submit(t, env, n, "a1")
+	knowsItsPeers(t, env, n, "asset")
 
 	t.Run("the same again changes nothing", func(t *testing.T) {
 		touch(t, env, cc, func() { cc.Annotations = map[string]string{"example.com/touched": "yes"} })
@@ -184,6 +188,44 @@ func stalled(t *testing.T, env *controllertest.Env, cc *v1alpha1.Chaincode, part
 		}
 		return errors.New("not stalled")
 	})
+}
+
+// knowsItsPeers: the contract talks to whom a peer's certificate is shown, in TLS 1.3, and to nobody else.
+func knowsItsPeers(t *testing.T, env *controllertest.Env, n *podless.Namespace, contract string) {
+	t.Helper()
+	var peer corev1.Secret
+	if err := env.Client.Get(t.Context(), client.ObjectKey{Namespace: n.Name, Name: "peer0-bankb"}, &peer); err != nil {
+		t.Fatal(err)
+	}
+	own, err := tls.X509KeyPair(peer.Data[specs.KeyNodeTLSCert], peer.Data[specs.KeyNodeTLSKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(n.Orgs["banka"].TLSRoots())
+	for name, c := range map[string]struct {
+		show    []tls.Certificate
+		answers bool
+	}{"a peer": {[]tls.Certificate{own}, true}, "a stranger": {nil, false}} {
+		host := specs.Host(specs.ChaincodeName(contract), n.Name)
+		plain, err := n.Dial(t.Context(), "tcp", host+":9999")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plain.Close()
+		conn := tls.Client(plain, &tls.Config{
+			RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: c.show,
+		})
+		err = conn.HandshakeContext(t.Context())
+		if err == nil {
+			// A client learns only by reading whether it was let in; a gRPC server speaks first.
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_, err = conn.Read(make([]byte, 1))
+		}
+		if (err == nil) != c.answers || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // submit makes a transaction as an application would.

@@ -34,9 +34,6 @@ func (r *Reconciler) look(ctx context.Context, w *world) error {
 	if err = r.resolveImage(ctx, w); err != nil {
 		return err
 	}
-	if err = r.pack(ctx, w); err != nil {
-		return err
-	}
 	ch := &v1alpha1.Channel{}
 	err = r.opts.Client.Get(ctx, types.NamespacedName{Namespace: w.network, Name: cc.Spec.Channel}, ch)
 	if apierrors.IsNotFound(err) {
@@ -109,6 +106,7 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 	for _, name := range roster.Members(w.channel) {
 		org, err := r.opts.Nodes.Organization(ctx, w.network, name)
 		if errors.Is(err, access.ErrMissing) {
+			w.lacking = name
 			continue
 		}
 		if err != nil {
@@ -116,6 +114,10 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 		}
 		w.mspIDs = append(w.mspIDs, org.MSPID)
 		m := &member{org: org}
+		if o := roster.Organization(name); o != nil {
+			m.since = o.CreationTimestamp
+		}
+		w.parties = append(w.parties, m)
 		for _, p := range roster.PeersOf(name) {
 			m.peers = append(m.peers, &peer{name: p.Name})
 		}

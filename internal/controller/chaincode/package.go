@@ -56,15 +56,24 @@ func (r *Reconciler) pack(ctx context.Context, w *world) error {
 		name, digest, _ := strings.Cut(w.image, "@")
 		w.pkg, err = ccpackage.K8s(cc.Name, ccpackage.Image{Name: name, Digest: digest}, meta...)
 	} else {
-		w.pkg, err = ccpackage.CCAAS(cc.Spec.ChaincodeName, ccpackage.Connection{
-			Address: specs.Address(specs.ChaincodeName(cc.Name), w.network, v1alpha1.PortChaincode), DialTimeout: dialTimeout,
-		}, meta...)
+		w.pkg, err = ccpackage.CCAAS(cc.Spec.ChaincodeName, w.connection(), meta...)
 	}
 	if err != nil {
 		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The contract cannot be packaged: %s", err)
 	}
 	w.packageID, err = ccpackage.ID(w.pkg)
 	return err
+}
+
+// connection is where the contract listens and what verifies it. No key is in it: each peer shows its own certificate.
+func (w *world) connection() ccpackage.Connection {
+	c := ccpackage.Connection{
+		Address: specs.Address(specs.ChaincodeName(w.chaincode.Name), w.network, v1alpha1.PortChaincode), DialTimeout: dialTimeout,
+	}
+	if w.security != nil {
+		c.TLSRequired, c.ClientAuthRequired, c.RootCert = true, true, string(w.security.root)
+	}
+	return c
 }
 
 // indexes are the CouchDB indexes that came with the source.

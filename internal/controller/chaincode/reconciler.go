@@ -14,7 +14,9 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/controller/keys"
 	"heddle.dev/heddle/internal/controller/pace"
+	"heddle.dev/heddle/internal/controller/watch"
 	"heddle.dev/heddle/internal/kube"
 )
 
@@ -38,6 +40,10 @@ type Options struct {
 	// Meta reads what a build left beside an image for the packages of it: the archive with that digest in the image's
 	// repository. nil where there are no builds.
 	Meta func(ctx context.Context, image, digest string) ([]byte, error)
+	// Lifetimes of certificates; keys.DefaultLifetimes unless given.
+	Lifetimes keys.Lifetimes
+	// Secrets tells of changed and deleted Secrets; nil leaves them to the next look.
+	Secrets *watch.Secrets
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -56,6 +62,9 @@ func New(opts Options) *Reconciler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	if opts.Lifetimes == (keys.Lifetimes{}) {
+		opts.Lifetimes = keys.DefaultLifetimes()
+	}
 	return &Reconciler{
 		opts:    opts,
 		rounds:  &kube.Rounds{Client: opts.Client, Recorder: opts.Recorder},
@@ -70,7 +79,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	res, err := kube.Reconcile(ctx, r.rounds, req, &v1alpha1.Chaincode{}, kube.Flow[*v1alpha1.Chaincode]{
 		Steps: func(ctx context.Context, cc *v1alpha1.Chaincode) error {
 			w.chaincode, w.now = cc, r.opts.Now()
-			return kube.Run(ctx, w, r.look, r.serve, r.recall, r.ask, r.act)
+			return kube.Run(ctx, w, r.look, r.secure, r.pack, r.serve, r.recall, r.ask, r.act)
 		},
 		Status: func(cc *v1alpha1.Chaincode) { w.report(cc) },
 	})

@@ -23,6 +23,13 @@ func (r *Reconciler) serve(ctx context.Context, w *world) error {
 	in := specs.Chaincode{
 		Place: specs.PlaceOf(w.network, w.channel.Labels), Chaincode: w.chaincode, PackageID: w.packageID, Image: w.image,
 	}
+	if w.security == nil {
+		if err := r.applier.Delete(ctx, w.chaincode, specs.ChaincodeTLSSecret(in, "")); err != nil {
+			return err
+		}
+	} else {
+		in.TLS = w.security.material
+	}
 	if specs.ChaincodeRuntime(w.chaincode) == v1alpha1.RuntimePeer {
 		return r.settings(ctx, w, in)
 	}

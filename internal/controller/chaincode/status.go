@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/specs"
 )
 
 // report writes what was seen into the status. What was not looked at in this round stays.
@@ -16,6 +17,12 @@ func (w *world) report(cc *v1alpha1.Chaincode) {
 	s := &cc.Status
 	if w.packageID != "" {
 		s.PackageID, s.Image = w.packageID, w.image
+	}
+	switch {
+	case w.security != nil:
+		s.Certificates = w.security.certificates
+	case !specs.ChaincodeSecure(cc):
+		s.Certificates = nil
 	}
 	if w.committed != nil {
 		s.Sequence, s.CommittedVersion = ptr.To(w.committed.Sequence), w.committed.Version

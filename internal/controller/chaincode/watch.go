@@ -17,12 +17,13 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/specs"
 )
 
 // Register adds the controller to a manager.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	here := handler.EnqueueRequestsFromMapFunc(r.chaincodesOf)
-	return ctrl.NewControllerManagedBy(mgr).Named("chaincode").
+	b := ctrl.NewControllerManagedBy(mgr).Named("chaincode").
 		For(&v1alpha1.Chaincode{}, builder.WithPredicates(predicate.Or[client.Object](
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&appsv1.Deployment{}).
@@ -31,9 +32,18 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, r.onPods()).
 		Watches(&v1alpha1.ChaincodeBuild{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: buildMoved})).
 		Watches(&v1alpha1.Channel{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: channelMoved})).
-		Watches(&v1alpha1.Peer{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: peerMoved})).
-		WithOptions(kube.ControllerOptions()).
-		Complete(r)
+		Watches(&v1alpha1.Peer{}, here, builder.WithPredicates(predicate.Funcs{UpdateFunc: peerMoved}))
+	b = r.opts.Secrets.Wake(b, handler.EnqueueRequestsFromMapFunc(ofSecret))
+	return b.WithOptions(kube.ControllerOptions()).Complete(r)
+}
+
+// ofSecret wakes the contract that shows the certificate in a Secret. Peers make Secrets with its label too.
+func ofSecret(_ context.Context, obj client.Object) []reconcile.Request {
+	name := obj.GetLabels()[v1alpha1.LabelChaincode]
+	if name == "" || obj.GetName() != specs.ChaincodeTLSSecretName(name) {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: obj.GetNamespace(), Name: name}}}
 }
 
 // channelMoved is true when nodes came or changed their state; growing heights do not matter here.

@@ -5,6 +5,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
@@ -39,6 +40,12 @@ type world struct {
 	untold map[string]bool
 	now    time.Time
 
+	// security of a contract that runs as a service; nil for all others.
+	security *security
+	// parties are the organisations of this site on the channel that have certificates, members those of them with peers.
+	parties []*member
+	// lacking is one that has no certificates yet; empty if all have.
+	lacking string
 	members []*member
 	// mspIDs of the channel's members that are of this site, with peers or without, sorted.
 	mspIDs []string
@@ -48,7 +55,9 @@ type world struct {
 
 // member is one organisation of this site on the channel.
 type member struct {
-	org   *access.Organization
+	org *access.Organization
+	// since is when its object was made.
+	since metav1.Time
 	peers []*peer
 	// approved is what the organisation has approved for the wanted sequence; nil if nothing.
 	approved *admin.Definition

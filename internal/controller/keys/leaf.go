@@ -14,6 +14,8 @@ type Want struct {
 	Role pki.Role
 	// SANs of a TLS certificate.
 	SANs []string
+	// ServerOnly makes a TLS certificate that is no use to a client.
+	ServerOnly bool
 	// Issuer that signs it. Its certificate is enough as long as nothing has to be issued, if Load is given.
 	Issuer *pki.Issuer
 	// Load gets the issuer with its key when something has to be issued; nil if Issuer has it.
@@ -60,7 +62,8 @@ func TLS(have Pair, want Want) (Pair, Renewal, error) {
 	}
 	next.Chain = issuer.Chain()
 	next.Cert, err = issuer.IssueTLS(pki.TLSRequest{
-		CommonName: want.CommonName, SANs: want.SANs, Public: next.Key.Public(), Lifetime: want.Lifetimes.Leaf, Now: want.Now,
+		CommonName: want.CommonName, SANs: want.SANs, ServerOnly: want.ServerOnly, Public: next.Key.Public(),
+		Lifetime: want.Lifetimes.Leaf, Now: want.Now,
 	})
 	return next, Renewal{Changed: true, Reason: reason, Message: message}, err
 }
@@ -73,7 +76,7 @@ func (w Want) Next(p Pair) time.Duration {
 
 func (w Want) leaf(p Pair) pki.Leaf {
 	return pki.Leaf{
-		Cert: p.Cert, Key: p.Key, CommonName: w.CommonName, Role: w.Role, SANs: w.SANs, Issuer: w.Issuer.Cert,
+		Cert: p.Cert, Key: p.Key, CommonName: w.CommonName, Role: w.Role, SANs: w.SANs, ServerOnly: w.ServerOnly, Issuer: w.Issuer.Cert,
 		RenewBefore: w.Lifetimes.RenewBefore(), Now: w.Now,
 	}
 }

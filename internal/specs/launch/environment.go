@@ -1,6 +1,6 @@
 package launch
 
-// Environment of heddle-builder's run, set on the peer's container and passed on by the peer.
+// Environment of heddle-builder, set on the peer's container and passed on by the peer.
 const (
 	// EnvAPI is the folder with token and ca.crt for the API server.
 	EnvAPI = "HEDDLE_API"
@@ -12,13 +12,16 @@ const (
 	EnvPodName = "HEDDLE_POD_NAME"
 	EnvPodUID  = "HEDDLE_POD_UID"
 	EnvPodIP   = "HEDDLE_POD_IP"
+	// EnvTLSCert and EnvTLSKey are the files of the peer's own TLS pair, which it shows to contracts that run as services.
+	EnvTLSCert = "CORE_PEER_TLS_CERT_FILE"
+	EnvTLSKey  = "CORE_PEER_TLS_KEY_FILE"
 )
 
-// Propagated are the variables that run needs and a peer withholds unless told.
+// Propagated are the variables that heddle-builder needs and a peer withholds unless told.
 func Propagated() []string {
 	return []string{
 		"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT",
-		EnvAPI, EnvNode, EnvNetwork, EnvNetworkID, EnvPodName, EnvPodUID, EnvPodIP,
+		EnvAPI, EnvNode, EnvNetwork, EnvNetworkID, EnvPodName, EnvPodUID, EnvPodIP, EnvTLSCert, EnvTLSKey,
 	}
 }
 

@@ -170,6 +170,38 @@ func code(tb testing.TB, name, content string) []byte {
 	return out.Bytes()
 }
 
+// TestIndexesOutliveTheBuild: what builders made may be gone when a contract is committed; its indexes are not.
+func TestIndexesOutliveTheBuild(t *testing.T) {
+	const file = "META-INF/statedb/couchdb/indexes/a.json"
+	installed := true
+	r := testRuntime(t, func(o *Options) {
+		o.Builders = []Builder{builder(t, map[string]string{
+			"detect": "true", "build": `cp -r "$1/." "$3"`, "release": `cp -r "$1/META-INF/statedb" "$2"`,
+		})}
+		o.Load = func(string) ([]byte, []byte, error) {
+			if !installed {
+				return nil, nil, errors.New("not installed")
+			}
+			return []byte("{}"), code(t, file, "{}"), nil
+		}
+	})
+	for _, gone := range []bool{false, true} {
+		if gone {
+			if err := os.RemoveAll(r.o.BuildDir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := r.Indexes(t.Context(), "a:1")
+		if err != nil || len(found[""]) != 1 {
+			t.Errorf("with the build gone (%t): %v, %v", gone, found, err)
+		}
+	}
+	installed = false
+	if found, err := r.Indexes(t.Context(), "b:1"); err != nil || len(found) != 0 {
+		t.Errorf("of a package that is not installed: %v, %v", found, err)
+	}
+}
+
 // builder writes the programs of an external builder.
 func builder(t *testing.T, programs map[string]string) Builder {
 	t.Helper()

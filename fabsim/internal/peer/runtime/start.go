@@ -192,8 +192,13 @@ func (l *lineLog) Write(p []byte) (int, error) {
 }
 
 // Indexes are the indexes that a package brings, by collection ("" is public)
-// and file name, as the builder released them or as the sources have them.
-func (r *Runtime) Indexes(id string) (map[string]map[string][]byte, error) {
+// and file name, as the builder released them or as the sources have them. What
+// was built may be gone: a peer need not keep it longer than it runs. A package
+// that is not installed, or does not build, brings none.
+func (r *Runtime) Indexes(ctx context.Context, id string) (map[string]map[string][]byte, error) {
+	if _, err := r.build(ctx, id); err != nil {
+		r.o.Log.Debugf("Package %s brings no indexes: %s", id, err)
+	}
 	for _, base := range []string{"release", "bld/META-INF"} {
 		out, err := indexesBelow(filepath.Join(r.dir(id), base, "statedb", "couchdb"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

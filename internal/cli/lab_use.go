@@ -192,11 +192,31 @@ them every pod can reach every pod: only tests want that.`,
 	}
 }
 
-func onOrOff(_ *cobra.Command, args []string) error {
+func newLabUplink(f *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "uplink on|off",
+		Short: "Let builds have new Go modules and npm packages, or cached ones only",
+		Long: `Say whether the lab's module proxy may fetch what it does not have. While the
+uplink is off, builds get what the cache has, however old it is, and nothing
+else: so a build can be tried as it will run where there is no network.`,
+		Example:   f.app.text("  %[1]s lab uplink off"),
+		Args:      onOrOff,
+		ValidArgs: []string{"on", "off"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			l, err := f.open()
+			if err != nil {
+				return err
+			}
+			return l.SetUplink(args[0] == "on")
+		},
+	}
+}
+
+func onOrOff(c *cobra.Command, args []string) error {
 	if len(args) == 1 && (args[0] == "on" || args[0] == "off") {
 		return nil
 	}
-	return usageErrorf("policy: say on or off")
+	return usageErrorf("%s: say on or off", c.Name())
 }
 
 func newLabForward(f *labFlags) *cobra.Command {

@@ -22,6 +22,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "leaders", Tests: []string{"TestRaftLeaderKilled", "TestBFTLeaderKilled"}},
 	{Name: "drain", Tests: []string{"TestDrain"}},
 	{Name: "contracts", Tests: []string{"TestContractFromSource"}},
+	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 }
 
 // Pattern turns a choice into a pattern for test names: the name of a shard, "today" for the one whose turn it is, or

@@ -15,9 +15,10 @@ import (
 	"heddle.dev/heddle/test/harness"
 )
 
-// TestContractsOfOthers: contracts that know nothing of Heddle run as they are: a newcomer's first ones, an image and a
-// static program that are ready, and a package in the format of fabric-builder-k8s that no Chaincode stands for. What was
-// built once is built without an uplink, too: from other source with the same dependencies, also in a network that has no cache yet.
+// TestContractsOfOthers: contracts that know nothing of Heddle run as they are: a newcomer's first ones, one on Fabric's shim
+// alone, an image and a static program that are ready, and a package in the format of fabric-builder-k8s that no Chaincode
+// stands for. What was built once is built without an uplink, too: from other source with the same dependencies, also in a
+// network that has no cache yet.
 func TestContractsOfOthers(t *testing.T) {
 	ctx, c := start(t, 20*time.Minute)
 	if err := c.InstallBuilds(ctx); errors.Is(err, harness.ErrUnavailable) {
@@ -29,7 +30,7 @@ func TestContractsOfOthers(t *testing.T) {
 	s := raft3("others")
 	s.Orderers = 1
 	up(ctx, t, c, s)
-	names := []string{"notes-go", "notes-js", "keylevel-ts"}
+	names := []string{"notes-go", "notes-js", "shim-js", "keylevel-ts"}
 	side(t, len(names), names, func(t *testing.T, name string) {
 		if name == "keylevel-ts" {
 			deploy(ctx, t, c, c.Path("samples", "contracts", name), "--channel", demoChannel, "-n", s.Name)
@@ -49,6 +50,7 @@ func TestContractsOfOthers(t *testing.T) {
 		}
 		keepsNotes(ctx, t, c, s, "ready")
 	})
+	t.Run("image on the node", func(t *testing.T) { imageOnNode(ctx, t, c, s) })
 	t.Run("ready program", func(t *testing.T) { readyProgram(ctx, t, c, s) })
 	t.Run("package of fabric-builder-k8s", func(t *testing.T) {
 		name, digest, _ := strings.Cut(image, "@")
@@ -70,6 +72,19 @@ func keepsNotes(ctx context.Context, t *testing.T, c *harness.Cluster, s shape, 
 	)
 }
 
+// imageOnNode deploys an image that no registry has, by the name that loading it prints.
+func imageOnNode(ctx context.Context, t *testing.T, c *harness.Cluster, s shape) {
+	if c.Lab == nil {
+		t.Skip("loading an image needs a lab")
+	}
+	out, err := c.Heddle(ctx, "lab", "load", "--name", c.Lab.Name(), "--quiet", c.Path("out", "images", "asset-go.tar"))
+	if err != nil {
+		t.Fatalf("load: %v\n%s", err, out)
+	}
+	deploy(ctx, t, c, "--image", strings.TrimSpace(out), "--name", "loaded", "--channel", demoChannel, "-n", s.Name)
+	transact(ctx, t, c, s.Name+"/"+demoChannel+"/loaded", transaction{submit: true, call: "Create a1 alice 7", want: `{"id":"a1","owner":"alice","value":7}`})
+}
+
 // readyProgram compiles a contract on this machine, as a user would, and hands over the program alone.
 func readyProgram(ctx context.Context, t *testing.T, c *harness.Cluster, s shape) {
 	folder := filepath.Join(t.TempDir(), "compiled")
@@ -84,13 +99,14 @@ func readyProgram(ctx context.Context, t *testing.T, c *harness.Cluster, s shape
 	keepsNotes(ctx, t, c, s, "compiled")
 }
 
-// packageOfOthers makes a package by hand with tar, in the form that fabric-builder-k8s documents.
+// packageOfOthers makes a package by hand with tar, in the form that fabric-builder-k8s documents. Its label has all that
+// Fabric allows and Kubernetes does not.
 func packageOfOthers(ctx context.Context, t *testing.T, name, digest string) []byte {
 	t.Helper()
 	folder := t.TempDir()
 	for file, content := range map[string]any{
 		"image.json":    map[string]string{"name": name, "digest": digest},
-		"metadata.json": map[string]string{"type": "k8s", "label": "foreign-contract"},
+		"metadata.json": map[string]string{"type": "k8s", "label": "Foreign_contract-1.0+k8s"},
 	} {
 		text, err := json.MarshalIndent(content, "", "  ")
 		must(t, err)
@@ -111,8 +127,14 @@ func packageOfOthers(ctx context.Context, t *testing.T, name, digest string) []b
 // uplink lets the lab fetch modules, or not.
 func uplink(t *testing.T, c *harness.Cluster, on bool) {
 	t.Helper()
-	if c.Lab != nil {
-		must(t, c.Lab.SetUplink(on))
+	if c.Lab == nil {
+		return
+	}
+	mode := map[bool]string{true: "on", false: "off"}[on]
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	if out, err := c.Heddle(ctx, "lab", "uplink", mode, "--name", c.Lab.Name()); err != nil {
+		t.Fatalf("uplink %s: %v\n%s", mode, err, out)
 	}
 }
 

@@ -15,7 +15,7 @@ class Notes {
     }
     const text = await stub.getState(params[0]);
     if (text.length === 0) {
-      return shim.error(Buffer.from(`note ${params[0]} does not exist`));
+      return shim.error(`note ${params[0]} does not exist`);
     }
     return shim.success(text);
   }

@@ -245,9 +245,9 @@ func (c *compilation) prepare(ctx context.Context, args []string) (*exec.Cmd, er
 	if err != nil {
 		return nil, err
 	}
-	home := filepath.Join(os.TempDir(), "home")
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, fmt.Errorf("make home folder: %w", err)
+	home, err := makeHome()
+	if err != nil {
+		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, program)
 	cmd.WaitDelay = 5 * time.Second
@@ -266,6 +266,19 @@ func (c *compilation) prepare(ctx context.Context, args []string) (*exec.Cmd, er
 		cmd.Env = append(cmd.Env, replace.Replace(setting))
 	}
 	return cmd, nil
+}
+
+// makeHome makes the tools' home folder. Go's telemetry is off in it: its process would write there when go has ended.
+func makeHome() (string, error) {
+	home := filepath.Join(os.TempDir(), "home")
+	telemetry := filepath.Join(home, ".config", "go", "telemetry")
+	if err := os.MkdirAll(telemetry, 0o700); err != nil {
+		return "", fmt.Errorf("make home folder: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(telemetry, "mode"), []byte("off"), 0o600); err != nil {
+		return "", fmt.Errorf("make home folder: %w", err)
+	}
+	return home, nil
 }
 
 // find looks a tool up in the PATH given, never in the source.

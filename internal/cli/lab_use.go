@@ -47,7 +47,8 @@ func newLabLoad(f *labFlags) *cobra.Command {
 		Short: "Put images on the nodes of a site",
 		Long: `Put images on the nodes of a site, from archive files (OCI or docker, gzipped
 or not) or, with --pull, from their registries by this machine's network. An
-image that is there with the same digest is skipped.`,
+image that is there with the same digest is skipped. The names by digest that
+are printed can be given to "chaincode deploy --image".`,
 		Example: f.app.text(`  %[1]s lab load out/images/heddle.tar
   %[1]s lab load --pull docker.io/library/couchdb:3.4.3 --all`),
 		Args: arguments(1, -1),
@@ -67,13 +68,29 @@ image that is there with the same digest is skipped.`,
 				}
 				f.say(fmt.Sprintf("%s: images: %d (%.1f s)", s.Name(), len(args), time.Since(start).Seconds()))
 			}
-			return nil
+			return printImages(c, sites[0], pull, args)
 		},
 	}
 	siteFlag(c, f)
 	c.Flags().BoolVar(&pull, "pull", false, "the arguments are names of images: pull them")
 	c.Flags().BoolVar(&all, "all", false, "all sites of the lab")
 	return c
+}
+
+// printImages prints the names by digest of what was loaded.
+func printImages(c *cobra.Command, s *lab.Site, pulled bool, args []string) error {
+	refs := args
+	if !pulled {
+		var err error
+		if refs, err = lab.ArchiveRefs(args...); err != nil {
+			return err
+		}
+	}
+	names, err := s.ByDigest(c.Context(), refs...)
+	for _, name := range names {
+		fmt.Fprintln(c.OutOrStdout(), name)
+	}
+	return err
 }
 
 func chosenSites(f *labFlags, all bool) ([]*lab.Site, error) {
@@ -192,11 +209,31 @@ them every pod can reach every pod: only tests want that.`,
 	}
 }
 
-func onOrOff(_ *cobra.Command, args []string) error {
+func newLabUplink(f *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "uplink on|off",
+		Short: "Let builds have new Go modules and npm packages, or cached ones only",
+		Long: `Say whether the lab's module proxy may fetch what it does not have. While the
+uplink is off, builds get what the cache has, however old it is, and nothing
+else: so a build can be tried as it will run where there is no network.`,
+		Example:   f.app.text("  %[1]s lab uplink off"),
+		Args:      onOrOff,
+		ValidArgs: []string{"on", "off"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			l, err := f.open()
+			if err != nil {
+				return err
+			}
+			return l.SetUplink(args[0] == "on")
+		},
+	}
+}
+
+func onOrOff(c *cobra.Command, args []string) error {
 	if len(args) == 1 && (args[0] == "on" || args[0] == "off") {
 		return nil
 	}
-	return usageErrorf("policy: say on or off")
+	return usageErrorf("%s: say on or off", c.Name())
 }
 
 func newLabForward(f *labFlags) *cobra.Command {

@@ -125,3 +125,4 @@ func (p *Plan) planFile() string          { return filepath.Join(p.Dir, "lab.jso
 func (p *Plan) portsFile() string         { return filepath.Join(p.Dir, "ports.json") }
 func (p *Plan) imageFile(n string) string { return filepath.Join(p.Dir, "images", n+".tar") }
 func (p *Plan) policyOff() string         { return filepath.Join(p.Dir, "policy.off") }
+func (p *Plan) uplinkOff() string         { return filepath.Join(p.Dir, "uplink.off") }

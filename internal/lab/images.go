@@ -31,20 +31,47 @@ func (i nodeImages) has(a archived) bool {
 	return ok && a.config != "" && i[a.config] == manifest
 }
 
+// byDigest are names by digest that images lack: an archive has tags only, and
+// peers launch what is named by digest.
+func (i nodeImages) byDigest(images []archived) map[string]string {
+	out := map[string]string{}
+	for _, a := range images {
+		digest, ok := i[a.ref]
+		if !ok || strings.Contains(a.ref, "@") {
+			continue
+		}
+		if named := withDigest(a.ref, digest); i[named] == "" {
+			out[named] = a.ref
+		}
+	}
+	return out
+}
+
+// withDigest puts a digest in the place of a name's tag.
+func withDigest(ref, digest string) string {
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		ref = ref[:i]
+	}
+	return ref + "@" + digest
+}
+
+// imageFile is an archive and what is in it.
+type imageFile struct {
+	file   string
+	images []archived
+}
+
 // Load puts the images of archives (OCI or docker, gzipped or not) on every
 // node of the site. An image that is there with the same digest is skipped.
+// Each has its name by digest there, too.
 func (s *Site) Load(ctx context.Context, archives ...string) error {
-	type item struct {
-		file   string
-		images []archived
-	}
-	var items []item
+	var items []imageFile
 	for _, file := range archives {
 		images, err := inspectFile(file)
 		if err != nil {
 			return err
 		}
-		items = append(items, item{file, images})
+		items = append(items, imageFile{file, images})
 	}
 	return s.eachNode(ctx, func(ctx context.Context, n *nodeHandle) error {
 		have, err := n.images(ctx)
@@ -59,8 +86,62 @@ func (s *Site) Load(ctx context.Context, archives ...string) error {
 				return fmt.Errorf("load %q: %w", it.file, err)
 			}
 		}
-		return nil
+		return n.nameByDigest(ctx, items)
 	})
+}
+
+// nameByDigest gives images that were loaded their names by digest.
+func (n *nodeHandle) nameByDigest(ctx context.Context, items []imageFile) error {
+	have, err := n.images(ctx)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		for named, ref := range have.byDigest(it.images) {
+			if _, err := n.ctr(ctx, nil, "images", "tag", "--force", ref, named); err != nil {
+				return fmt.Errorf("name %q by its digest: %w", ref, err)
+			}
+		}
+	}
+	return nil
+}
+
+// ArchiveRefs are the names of the images in archives.
+func ArchiveRefs(archives ...string) ([]string, error) {
+	var out []string
+	for _, file := range archives {
+		images, err := inspectFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range images {
+			out = append(out, a.ref)
+		}
+	}
+	return out, nil
+}
+
+// ByDigest names images that are on the site's first node by their digests.
+func (s *Site) ByDigest(ctx context.Context, refs ...string) ([]string, error) {
+	status, err := s.lab.control(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(status.Nodes, func(n NodeStatus) bool { return n.Site == s.plan.Name })
+	if i < 0 {
+		return nil, fmt.Errorf("look for images: %q has no node", s.plan.Name)
+	}
+	have, err := (&nodeHandle{name: status.Nodes[i].Name, pid: status.Nodes[i].PID}).images(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, ref := range refs {
+		if digest := have[fullRef(ref)]; digest != "" {
+			out = append(out, withDigest(fullRef(ref), digest))
+		}
+	}
+	return out, nil
 }
 
 // Pull gets images from their registries with this machine's network and

@@ -282,3 +282,16 @@ func keepFiles(raw []byte, keep func([]byte) bool) ([]byte, error) {
 		}
 	}
 }
+
+func TestByDigest(t *testing.T) {
+	have := nodeImages{
+		"localhost:5000/a:v1": "sha256:aa", "docker.io/library/b:v1": "sha256:bb", "docker.io/library/b@sha256:bb": "sha256:bb", "c@sha256:cc": "sha256:cc",
+	}
+	got := have.byDigest([]archived{{ref: "localhost:5000/a:v1"}, {ref: "docker.io/library/b:v1"}, {ref: "c@sha256:cc"}, {ref: "d:v1"}})
+	if diff := cmp.Diff(map[string]string{"localhost:5000/a@sha256:aa": "localhost:5000/a:v1"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := withDigest("localhost:5000/a", "sha256:aa"); got != "localhost:5000/a@sha256:aa" {
+		t.Errorf("a name without a tag: %s", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -108,7 +109,7 @@ func awaitReadable(ctx context.Context, file *os.File) bool {
 // runModulesRole serves modules on the socket that the supervisor opened
 // inside the lab, and fetches them with the machine's network and settings.
 // What was fetched is kept for all labs.
-func runModulesRole(ctx context.Context, log *slog.Logger) error {
+func runModulesRole(ctx context.Context, p *Plan, log *slog.Logger) error {
 	file := os.NewFile(goFD, modulesRole)
 	l, err := net.FileListener(file)
 	if err != nil {
@@ -122,7 +123,23 @@ func runModulesRole(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("find a folder for modules: %w", err)
 	}
 	ctx = ctrllog.IntoContext(ctx, logr.FromSlogHandler(log.Handler()))
-	return modproxy.Serve(ctx, l, modproxy.Options{Dir: filepath.Join(cache, "heddle", modulesRole)})
+	return modproxy.Serve(ctx, l, modproxy.Options{Dir: filepath.Join(cache, "heddle", modulesRole), Offline: p.uplinkIsOff})
+}
+
+// SetUplink lets the module proxy fetch what it does not have, or not. Nodes and pods have no uplink anyway.
+func (l *Lab) SetUplink(on bool) error {
+	if !on {
+		return writeFile(l.plan.uplinkOff(), nil, 0o600)
+	}
+	if err := os.Remove(l.plan.uplinkOff()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("turn uplink of lab %q on: %w", l.plan.Name, err)
+	}
+	return nil
+}
+
+func (p *Plan) uplinkIsOff() bool {
+	_, err := os.Stat(p.uplinkOff())
+	return err == nil
 }
 
 // modulesObjects make the proxy a Service; its one address is outside of the

@@ -44,7 +44,7 @@ func (r Role) Run(ctx context.Context, out io.Writer) error {
 	case "agent":
 		return runAgent(ctx, p, r.Node, log)
 	case modulesRole:
-		return runModulesRole(ctx, log)
+		return runModulesRole(ctx, p, log)
 	case policyName:
 		return runPolicy(ctx, p, r.Node, log)
 	default:

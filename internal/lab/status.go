@@ -13,6 +13,8 @@ type Status struct {
 	Sites []SiteStatus `json:"sites"`
 	Nodes []NodeStatus `json:"nodes"`
 	Cuts  [][2]string  `json:"cuts,omitempty"`
+	// UplinkOff says that modules come from the proxy's cache alone.
+	UplinkOff bool `json:"uplinkOff,omitempty"`
 }
 
 // SiteStatus is one cluster's part of Status.
@@ -25,7 +27,7 @@ type SiteStatus struct {
 
 // Status asks the lab's processes and API servers.
 func (l *Lab) Status(ctx context.Context) (*Status, error) {
-	out := &Status{Name: l.plan.Name, Dir: l.plan.Dir}
+	out := &Status{Name: l.plan.Name, Dir: l.plan.Dir, UplinkOff: l.plan.uplinkIsOff()}
 	control, err := l.control(ctx)
 	if err == nil {
 		out.Nodes, out.Cuts = control.Nodes, control.Cuts

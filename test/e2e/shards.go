@@ -22,6 +22,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "leaders", Tests: []string{"TestRaftLeaderKilled", "TestBFTLeaderKilled"}},
 	{Name: "drain", Tests: []string{"TestDrain"}},
 	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService"}},
+	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
 		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",

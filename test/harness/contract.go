@@ -51,9 +51,19 @@ func (c *Cluster) DeployContract(ctx context.Context, contract Contract) error {
 	if err := c.serve(ctx, specs.ChaincodeDeployment(objects), specs.ChaincodeService(objects)); err != nil {
 		return err
 	}
+	return c.DeployPackage(ctx, contract.Network, pkg, d)
+}
+
+// DeployPackage takes a package through the life cycle, as Fabric's own tools do, without a Chaincode: it is installed on
+// every peer of a network, approved by every organization with peers, and committed. The definition's package id is the package's.
+func (c *Cluster) DeployPackage(ctx context.Context, network string, pkg []byte, d admin.Definition) error {
+	var err error
+	if d.PackageID, err = ccpackage.ID(pkg); err != nil {
+		return err
+	}
 	var peers v1alpha1.PeerList
-	if err := c.List(ctx, &peers, client.InNamespace(contract.Network)); err != nil {
-		return fmt.Errorf("list peers of %q: %w", contract.Network, err)
+	if err := c.List(ctx, &peers, client.InNamespace(network)); err != nil {
+		return fmt.Errorf("list peers of %q: %w", network, err)
 	}
 	approved := map[string]bool{}
 	var last *admin.Peer
@@ -65,14 +75,17 @@ func (c *Cluster) DeployContract(ctx context.Context, contract Contract) error {
 		}
 		defer closePeer()
 		if _, err := peer.Install(ctx, pkg); err != nil {
-			return fmt.Errorf("install %q on %q: %w", contract.Name, p.Name, err)
+			return fmt.Errorf("install %q on %q: %w", d.Name, p.Name, err)
 		}
 		if !approved[p.Spec.Organization] {
 			if err := Poll(ctx, func(ctx context.Context) error { return peer.Approve(ctx, d) }); err != nil {
-				return fmt.Errorf("approve %q at %q: %w", contract.Name, p.Name, err)
+				return fmt.Errorf("approve %q at %q: %w", d.Name, p.Name, err)
 			}
 		}
 		approved[p.Spec.Organization], last = true, peer
+	}
+	if last == nil {
+		return fmt.Errorf("commit %q: network %q has no peers", d.Name, network)
 	}
 	return last.CommitRetry(ctx, d, pollPause)
 }

@@ -63,13 +63,13 @@ func openCache(dir string, maxBytes int64) (*cache, error) {
 
 // load forgets half-written files and finds whole ones.
 func (c *cache) load() error {
-	if err := c.root.RemoveAll(tempDir); err != nil {
-		return err
-	}
 	for _, d := range []string{tempDir, objectsDir} {
 		if err := c.root.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
+	}
+	if err := c.sweep(); err != nil {
+		return err
 	}
 	type found struct {
 		id   string
@@ -94,6 +94,25 @@ func (c *cache) load() error {
 	slices.SortFunc(all, func(a, b found) int { return a.at.Compare(b.at) })
 	for _, f := range all {
 		c.note(f.id, f.size)
+	}
+	return nil
+}
+
+// sweep removes what a killed process left half-written. Another lab's proxy may be writing in the same folder: what can
+// still be fetched stays.
+func (c *cache) sweep() error {
+	files, err := fs.ReadDir(c.root.FS(), tempDir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || time.Since(info.ModTime()) < fetchTimeout {
+			continue // one that is gone by now is no longer in the way
+		}
+		if err := c.root.Remove(tempDir + "/" + f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
@@ -231,9 +250,10 @@ func (l *limitedWriter) Write(p []byte) (int, error) {
 // object is one thing to serve.
 type object struct {
 	key string
-	// mutable objects are asked for again when they are no longer fresh.
-	mutable bool
-	fetch   func(ctx context.Context, w io.Writer) error
+	// mutable objects are asked for again when they are no longer fresh, unless an old copy will do.
+	mutable, oldWillDo bool
+
+	fetch func(ctx context.Context, w io.Writer) error
 }
 
 // get opens an object, fetching it if need be. An old copy is better than none when
@@ -245,7 +265,7 @@ func (c *cache) get(ctx context.Context, o object) (*os.File, error) {
 	}
 	defer unlock()
 	old, at, err := c.open(o.key)
-	if err == nil && (!o.mutable || time.Since(at) < fresh) {
+	if err == nil && (!o.mutable || o.oldWillDo || time.Since(at) < fresh) {
 		return old, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)

@@ -106,17 +106,21 @@ func TestCacheKeepsNothingHalf(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, tempDir, "*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
-	// What a killed process left is removed by the next.
-	if err := os.WriteFile(filepath.Join(dir, tempDir, "x"), nil, 0o600); err != nil {
-		t.Fatal(err)
+	// What a killed process left is removed by a later one, and what another one is writing is not.
+	for name, at := range map[string]time.Time{"killed": time.Now().Add(-2 * fetchTimeout), "alive": time.Now()} {
+		file := filepath.Join(dir, tempDir, name)
+		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c2, err := openCache(dir, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c2.root.Close()
-	if left, _ := filepath.Glob(filepath.Join(dir, tempDir, "*")); len(left) > 0 {
-		t.Errorf("left over after a restart: %v", left)
+	left, err := filepath.Glob(filepath.Join(dir, tempDir, "*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "alive" {
+		t.Errorf("left over after a restart: %v, %v", left, err)
 	}
 }
 

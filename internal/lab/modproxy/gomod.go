@@ -86,7 +86,7 @@ func (p *Proxy) serveGo(w http.ResponseWriter, r *http.Request, ups *Upstreams, 
 	if err != nil {
 		return err
 	}
-	f, err := p.cache.get(r.Context(), object{
+	f, err := p.get(r.Context(), object{
 		key: "go/" + rawPath, mutable: req.mutable(),
 		fetch: func(ctx context.Context, w io.Writer) error { return p.fetchGo(ctx, ups, req, w) },
 	})
@@ -223,7 +223,7 @@ func (p *Proxy) serveSumDB(w http.ResponseWriter, r *http.Request, ups *Upstream
 		return nil
 	}
 	mutable := what == "latest"
-	f, err := p.cache.get(r.Context(), object{
+	f, err := p.get(r.Context(), object{
 		key: "sumdb/" + rest, mutable: mutable,
 		fetch: func(ctx context.Context, w io.Writer) error { return p.fetchSumDB(ctx, ups, sumdb, what, w) },
 	})

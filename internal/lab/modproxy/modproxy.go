@@ -14,8 +14,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,10 @@ const (
 
 	// fresh is how long an answer that can change is served without asking again.
 	fresh = 5 * time.Minute
+	// silence is for how long old copies are served without a try after an upstream could not be reached: a build asks
+	// for a hundred of them, and each try may take as long as a dial.
+	silence     = 30 * time.Second
+	dialTimeout = 10 * time.Second
 	// fetchTimeout bounds one fetch with its body.
 	fetchTimeout     = 10 * time.Minute
 	headerTimeout    = time.Minute
@@ -54,6 +60,8 @@ type Options struct {
 	MaxBytes int64
 	// Upstreams are found by Discover, at the first request, if this is nil.
 	Upstreams *Upstreams
+	// Offline, while it says so, has the proxy answer from its cache alone; nil is never.
+	Offline func() bool
 }
 
 // Proxy answers GET and HEAD below GoPath and NpmPath, and at EnvPath.
@@ -61,13 +69,19 @@ type Proxy struct {
 	cache     *cache
 	transport *http.Transport
 	client    *http.Client
+	offline   func() bool
 
 	mu        sync.Mutex
 	upstreams *Upstreams
+	// silent is when an upstream could not be reached last.
+	silent time.Time
 }
 
 // errNotFound is an upstream's word that something does not exist (404 or 410).
 var errNotFound = errors.New("not found")
+
+// errOffline says that the cache alone is asked and does not have it.
+var errOffline = errors.New("it is not in the cache, and the uplink of the lab is off")
 
 // New opens the cache.
 func New(o Options) (*Proxy, error) {
@@ -77,13 +91,17 @@ func New(o Options) (*Proxy, error) {
 	}
 	transport := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment, // the machine's
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   idleConns,
 		IdleConnTimeout:       headerTimeout,
 		TLSHandshakeTimeout:   handshakeTimeout,
 		ResponseHeaderTimeout: headerTimeout,
 	}
-	p := &Proxy{cache: c, transport: transport, client: &http.Client{Transport: transport}, upstreams: o.Upstreams}
+	p := &Proxy{cache: c, transport: transport, client: &http.Client{Transport: transport}, upstreams: o.Upstreams, offline: o.Offline}
+	if p.offline == nil {
+		p.offline = func() bool { return false }
+	}
 	if p.upstreams != nil {
 		p.trust(p.upstreams.Npm.CA)
 	}
@@ -203,10 +221,43 @@ func (p *Proxy) trust(pem []byte) {
 
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := http.StatusBadGateway
-	if errors.Is(err, errNotFound) {
+	switch {
+	case errors.Is(err, errNotFound):
 		code = http.StatusNotFound
-	} else if r.Context().Err() == nil {
+	case errors.Is(err, errOffline):
+		code = http.StatusGatewayTimeout
+	}
+	if code != http.StatusNotFound && r.Context().Err() == nil {
 		log.FromContext(r.Context()).Info("Module not served", "path", r.URL.Path, "reason", err.Error())
 	}
 	http.Error(w, err.Error(), code)
+}
+
+// get opens an object, from the cache alone while the proxy is offline.
+func (p *Proxy) get(ctx context.Context, o object) (*os.File, error) {
+	fetch := o.fetch
+	o.fetch = func(ctx context.Context, w io.Writer) error {
+		if p.offline() {
+			return errOffline
+		}
+		return fetch(ctx, w)
+	}
+	o.oldWillDo = p.offline() || p.isSilent()
+	return p.cache.get(ctx, o)
+}
+
+func (p *Proxy) isSilent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.silent) < silence
+}
+
+// heard notes whether an upstream could be reached.
+func (p *Proxy) heard(reached bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = time.Time{}
+	if !reached {
+		p.silent = time.Now()
+	}
 }

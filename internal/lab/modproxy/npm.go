@@ -125,7 +125,7 @@ func (p *Proxy) serveNpm(w http.ResponseWriter, r *http.Request, ups *Upstreams,
 
 // packument gets a document from the cache or upstream.
 func (p *Proxy) packument(ctx context.Context, ups *Upstreams, name, accept string) (*packument, error) {
-	f, err := p.cache.get(ctx, object{
+	f, err := p.get(ctx, object{
 		key: "npm/" + accept + "/" + name, mutable: true,
 		fetch: func(ctx context.Context, w io.Writer) error {
 			at := strings.TrimSuffix(ups.Npm.registry(name), "/") + "/" + strings.Replace(name, "/", "%2f", 1)
@@ -233,7 +233,7 @@ func (p *packument) archive(file string) (dist, bool) {
 }
 
 func (p *Proxy) serveTarball(w http.ResponseWriter, r *http.Request, ups *Upstreams, req npmRequest) error {
-	f, err := p.cache.get(r.Context(), object{
+	f, err := p.get(r.Context(), object{
 		key: "npm/tarball/" + req.name + "/" + req.file,
 		fetch: func(ctx context.Context, w io.Writer) error {
 			doc, err := p.packument(ctx, ups, req.name, abbreviated)

@@ -124,6 +124,9 @@ func (p *Proxy) fetch(ctx context.Context, r request, w io.Writer) error {
 		r.auth(req)
 	}
 	resp, err := p.client.Do(req)
+	if ctx.Err() == nil {
+		p.heard(err == nil)
+	}
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {

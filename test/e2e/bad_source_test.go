@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -163,19 +162,31 @@ func (b badSource) check(ctx context.Context, t *testing.T, c *harness.Cluster, 
 	}
 	progress("%s: %s", t.Name(), lastLines(out))
 	wantWords(t, out, b.words)
-	cc := &v1alpha1.Chaincode{}
-	err = c.Get(ctx, client.ObjectKey{Namespace: ns, Name: channel + "-" + name}, cc)
+	cc := standsFor(ctx, t, c, ns, channel, name)
 	switch {
-	case !b.status && !apierrors.IsNotFound(err):
-		t.Errorf("a Chaincode is left: %v %+v", err, cc.Status.Conditions)
-	case b.status && err != nil:
-		t.Errorf("there is no Chaincode that says what is wrong: %v", err)
+	case !b.status && cc != nil:
+		t.Errorf("a Chaincode is left: %+v", cc.Status.Conditions)
+	case b.status && cc == nil:
+		t.Error("there is no Chaincode that says what is wrong")
 	case b.status:
 		if r := meta.FindStatusCondition(cc.Status.Conditions, v1alpha1.ConditionReady); r == nil || !strings.Contains(r.Message, b.words[0]) {
 			t.Errorf("the Chaincode does not say %q: %+v", b.words[0], cc.Status.Conditions)
 		}
 		must(t, c.Remove(ctx, cc))
 	}
+}
+
+// standsFor is the Chaincode of a contract on a channel, whatever its name; nil if there is none.
+func standsFor(ctx context.Context, t *testing.T, c *harness.Cluster, ns, channel, name string) *v1alpha1.Chaincode {
+	t.Helper()
+	var list v1alpha1.ChaincodeList
+	must(t, c.List(ctx, &list, client.InNamespace(ns)))
+	for i := range list.Items {
+		if cc := &list.Items[i]; cc.Spec.Channel == channel && cc.Spec.ChaincodeName == name {
+			return cc
+		}
+	}
+	return nil
 }
 
 func lastLines(out string) string {

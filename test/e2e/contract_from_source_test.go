@@ -89,7 +89,12 @@ func must(t *testing.T, err error) {
 // eventually tries until it holds or the test's time is over.
 func eventually(ctx context.Context, t *testing.T, what string, holds func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	within(ctx, t, time.Minute, what, holds)
+}
+
+func within(ctx context.Context, t *testing.T, limit time.Duration, what string, holds func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

@@ -21,7 +21,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "healing", Tests: []string{"TestContainersKilled", "TestObjectsDeleted", "TestCouchDBSidecar"}},
 	{Name: "leaders", Tests: []string{"TestRaftLeaderKilled", "TestBFTLeaderKilled"}},
 	{Name: "drain", Tests: []string{"TestDrain"}},
-	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService"}},
+	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService", "TestDevelop"}},
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",

@@ -71,7 +71,12 @@ func Compile(ctx context.Context, o CompileOptions) error {
 		return fmt.Errorf("make log: %w", err)
 	}
 	c := &compilation{CompileOptions: o, out: out, log: newLog(file, o.Output), result: &Compiled{}}
+	killed := memoryKills(memoryFiles())
 	err = c.run(ctx)
+	if memoryKills(memoryFiles()) > killed {
+		c.log.note("%v", errMemory)
+		err = errMemory
+	}
 	var fault *sourceError
 	if errors.As(err, &fault) {
 		failure := c.log.quote(fault.sentence)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -45,7 +44,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 }
 
 // conclude reads the result, or says what is waited for.
-func (r *Reconciler) conclude(ctx context.Context, s *scope) error {
+func (r *Reconciler) conclude(_ context.Context, s *scope) error {
 	if result := resultOf(s.pod); result != nil {
 		if result.Digest == "" {
 			return r.end(s, result.Failure)
@@ -57,22 +56,9 @@ func (r *Reconciler) conclude(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if why := failed(s.job, s.pod, s.build); why != "" {
-		if stuck(s.pod) {
-			if err := r.applier.Delete(ctx, s.build, s.job, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
-				return err
-			}
-		}
 		return r.end(s, why)
 	}
 	return waiting(s.pod)
-}
-
-// stuck tells that a container was killed for a child's memory and ended well itself: the kubelet takes it for a failure
-// and starts none after it, and the pod is pending all the same, up to the Job's deadline.
-func stuck(pod *corev1.Pod) bool {
-	return pod != nil && pod.Status.Phase == corev1.PodPending && slices.ContainsFunc(pod.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool {
-		return s.State.Terminated != nil && s.State.Terminated.ExitCode == 0 && s.State.Terminated.Reason == reasonMemory
-	})
 }
 
 // reasonMemory is the kubelet's word.

@@ -41,7 +41,7 @@ func TestFaultyContract(t *testing.T) {
 		{[]string{"NoSuch"}, `there is no transaction "NoSuch"`, ""},
 	} {
 		t.Run(fault.call[0], func(t *testing.T) {
-			before := launchNames(ctx, t, c, s)
+			before := endedLaunches(ctx, t, c, s)
 			out, err := evaluate(ctx, c, s, faulty, fault.call...)
 			if err == nil || !strings.Contains(out, fault.caller) {
 				t.Errorf("the caller does not learn %q: %v\n%s", fault.caller, err, out)
@@ -53,7 +53,7 @@ func TestFaultyContract(t *testing.T) {
 			}
 			eventually(ctx, t, "the record says why the contract ended", func() error {
 				for _, l := range deployed(ctx, t, c, s, faulty).Status.Launches {
-					if before[l.Pod] && l.EndedAt != nil && strings.Contains(l.Reason, fault.ended) {
+					if !before[l.Pod] && l.EndedAt != nil && strings.Contains(l.Reason, fault.ended) {
 						return nil
 					}
 				}
@@ -154,11 +154,22 @@ func neighbour(ctx context.Context, t *testing.T, c *harness.Cluster, s shape) {
 	}
 }
 
+// launchNames are the pods that run the contract.
 func launchNames(ctx context.Context, t *testing.T, c *harness.Cluster, s shape) map[string]bool {
 	t.Helper()
 	out := map[string]bool{}
 	for _, pod := range launched(ctx, t, c, deployed(ctx, t, c, s, faulty)) {
 		out[pod.Name] = true
+	}
+	return out
+}
+
+// endedLaunches are the pods of which the record tells the end.
+func endedLaunches(ctx context.Context, t *testing.T, c *harness.Cluster, s shape) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	for _, l := range deployed(ctx, t, c, s, faulty).Status.Launches {
+		out[l.Pod] = l.EndedAt != nil
 	}
 	return out
 }

@@ -59,9 +59,15 @@ func (e *endings) note(pod *corev1.Pod, gone bool) {
 	if reason == "" {
 		return
 	}
-	if before := e.seen[key]; before == "" || reason != reasonDeleted {
+	if outranks(reason, e.seen[key]) {
 		e.seen[key] = reason
 	}
+}
+
+// outranks tells which of two reasons says more. That a contract was idle says all: the exit code that comes after it is
+// that of a program told to end.
+func outranks(reason, before string) bool {
+	return before == "" || before != reasonIdle && reason != reasonDeleted
 }
 
 // of returns what was noted of a contract's pods.
@@ -197,7 +203,7 @@ func (w *world) record(s *v1alpha1.ChaincodeStatus) {
 			s.Launches = append(s.Launches, newLaunch(pod))
 			i = len(s.Launches) - 1
 		}
-		if l := &s.Launches[i]; l.Reason == "" || reason != reasonDeleted {
+		if l := &s.Launches[i]; outranks(reason, l.Reason) {
 			l.Reason = reason
 		}
 	}

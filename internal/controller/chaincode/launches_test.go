@@ -150,6 +150,7 @@ func TestRecord(t *testing.T) {
 		"it is being deleted":      {list{entry("a", false, "")}, []*corev1.Pod{deleted}, nil, list{entry("a", true, reasonDeleted)}},
 		"it ends while deleted":    {list{entry("a", true, reasonDeleted)}, []*corev1.Pod{broken}, nil, list{entry("a", true, "Error: exit code 3")}},
 		"nobody calls it":          {list{entry("a", false, "")}, []*corev1.Pod{idle}, nil, list{entry("a", true, reasonIdle)}},
+		"idle, and its end":        {list{entry("a", true, reasonIdle)}, []*corev1.Pod{broken}, nil, list{entry("a", true, reasonIdle)}},
 		"it ended and is deleted":  {list{entry("a", true, "Error: exit code 1")}, []*corev1.Pod{deleted}, nil, list{entry("a", true, "Error: exit code 1")}},
 		"a machine was found":      {list{entry("a", true, "Unschedulable: no room")}, []*corev1.Pod{launchPod("a", 0, corev1.PodStatus{})}, nil, list{entry("a", false, "")}},
 		"the newest comes first":   {list{entry("a", false, "")}, []*corev1.Pod{launchPod("b", 1, corev1.PodStatus{}), launchPod("a", 0, corev1.PodStatus{})}, nil, nil},
@@ -226,6 +227,15 @@ func TestEndings(t *testing.T) {
 	if got := e.of("other", status); len(got) > 0 {
 		t.Errorf("another namespace has %v", got)
 	}
+	rested := launchPod("c", 0, exited(2, ""))
+	rested.DeletionGracePeriodSeconds = ptr.To[int64](launch.IdleGraceSeconds)
+	e.note(rested, false)
+	// The kubelet's own deletion has no grace.
+	e.note(launchPod("c", 0, exited(2, "")), true)
+	if got := e.of("trade", status)["c"]; got != reasonIdle {
+		t.Errorf("an idle contract ended by %q", got)
+	}
+	want["c"] = reasonIdle
 	e.forget("trade", status)
 	delete(want, "b")
 	if diff := cmp.Diff(want, e.of("trade", status)); diff != "" {

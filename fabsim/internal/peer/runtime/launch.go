@@ -101,7 +101,8 @@ func (r *Runtime) Execute(ctx context.Context, id string, call *Call, input *pb.
 	if err != nil {
 		return nil, fmt.Errorf("failed to create chaincode message: %w", err)
 	}
-	out, err := s.execute(ctx, call, payload)
+	// As in Fabric, a caller who has given up does not end an execution: its own time-out does.
+	out, err := s.execute(context.WithoutCancel(ctx), call, payload)
 	if err != nil {
 		return nil, fmt.Errorf("error sending: %w", err)
 	}

@@ -74,6 +74,15 @@ func TestRegistryDown(t *testing.T) {
 func unlaunchable(ctx context.Context, t *testing.T, c *harness.Cluster, s shape, word string) {
 	t.Helper()
 	cc := faultyChaincode(s)
+	if err := c.Until(ctx, cc, func() bool {
+		return cc.Status.CommittedVersion == cc.Spec.Version && cc.Status.Image == cc.Spec.Image
+	}); err != nil {
+		t.Fatal(err)
+	}
+	// Peers of Fabric launch what is committed, stand-ins what is called.
+	if out, err := evaluateAt(ctx, c, s, s.Orgs[0].Name, "Ping"); err == nil {
+		t.Errorf("a contract without an image answers: %s", out)
+	}
 	err := c.Until(ctx, cc, func() bool {
 		r := meta.FindStatusCondition(cc.Status.Conditions, v1alpha1.ConditionReady)
 		return r != nil && r.Reason == v1alpha1.ReasonLaunchFailed && r.ObservedGeneration == cc.Generation &&

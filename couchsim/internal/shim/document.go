@@ -153,6 +153,8 @@ func split(raw []byte) (body []byte, contentType string, err error) {
 		return nil, "", err
 	}
 	content := map[string][]byte{}
+	// The parts follow in the order in which the head is written: by name.
+	slices.Sort(files.names)
 	for _, name := range files.names {
 		file := files.files[name]
 		if file.Data == nil {

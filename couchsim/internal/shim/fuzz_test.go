@@ -26,6 +26,7 @@ func FuzzInline(f *testing.F) {
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte(`{"_id":"k","_rev":"1-a","_attachments":{"valueBytes":{"content_type":"text/plain","data":"aGk="}}}`))
 	f.Add([]byte(`{"_attachments":{"a":{"data":""},"b":{"data":"AA=="}}}`))
+	f.Add([]byte(`{"_attachments":{"b":{"data":""},"a":{"data":"0000"}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		body, kind, err := split(raw)
 		if err != nil || kind == "" {

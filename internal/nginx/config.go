@@ -53,8 +53,6 @@ type Link struct {
 	// Partner is the public address of the partner's gateway, host:port, and Name the outer SNI of this link there, which
 	// the partner's certificate has to bear. Both empty: nothing is imported.
 	Partner, Name string
-	// Own is the outer SNI of this link here, for the log.
-	Own string
 	// MaxConnections of the partner at a time; 0 stands for 512.
 	MaxConnections int
 }
@@ -90,11 +88,7 @@ func (l Link) Render() (string, error) {
 	if l.Partner != "" || l.Name != "" {
 		routes = append(routes, Route{SNI: l.Name, To: l.Partner})
 	}
-	err := check(l.Resolvers, routes)
-	if err == nil && l.Own != "" && !name.MatchString(l.Own) {
-		err = fmt.Errorf("%q is no name", l.Own)
-	}
-	if err != nil {
+	if err := check(l.Resolvers, routes); err != nil {
 		return "", fmt.Errorf("render link: %w", err)
 	}
 	l.Exports = sorted(l.Exports)
@@ -106,7 +100,9 @@ func (l Link) Render() (string, error) {
 
 func render(file string, data any) (string, error) {
 	functions := template.FuncMap{
-		"port":   func() map[string]int { return map[string]int{"public": PortPublic, "egress": PortEgress, "ingress": PortIngress, "health": PortHealth} },
+		"port": func() map[string]int {
+			return map[string]int{"public": PortPublic, "egress": PortEgress, "ingress": PortIngress, "health": PortHealth}
+		},
 		"folder": func() string { return KeyFolder },
 		"join":   strings.Join,
 	}

@@ -28,7 +28,7 @@ func cases() map[string]interface{ Render() (string, error) } {
 		}},
 		"gateway-alone": Gateway{Resolvers: dns, MaxConnections: 7},
 		"link": Link{
-			Resolvers: append(dns, "10.96.0.11"), Partner: "gateway.bankb.example:443", Name: "trade.banka.bankb", Own: "trade.bankb.banka",
+			Resolvers: append(dns, "10.96.0.11"), Partner: "gateway.bankb.example:443", Name: "trade.banka.bankb",
 			Exports: []Route{
 				{"peer0-banka.trade", "peer0-banka.trade.svc.cluster.local:7051"}, {"orderer0-banka.trade", "orderer0-banka.trade.svc.cluster.local:7050"},
 			},
@@ -144,7 +144,6 @@ func TestRefused(t *testing.T) {
 		"an export":         {Link{Resolvers: dns, Exports: []Route{{"a", "b"}}}, "has no port"},
 		"partner, no name":  {Link{Resolvers: dns, Partner: "a:1"}, "is no name"},
 		"name, no partner":  {Link{Resolvers: dns, Name: "a"}, "has no port"},
-		"own name is none":  {Link{Resolvers: dns, Own: "a b"}, "is no name"},
 		"link without DNS":  {Link{}, "no address of a DNS server"},
 		"partner in quotes": {Link{Resolvers: dns, Partner: `"a":1`, Name: "a"}, "no usable host"},
 	} {

@@ -81,15 +81,6 @@ func (p *processes) serve(ctx context.Context, contract string) error {
 	if _, err := p.Deploy(ctx, contractName, contract, admin.Definition{Version: "1.0"}); err != nil {
 		return err
 	}
-	if err := p.connect(contractName); err != nil {
-		return err
-	}
-	return firstTx(ctx, p.clients[0])
-}
-
-// connect makes a client at each peer for a contract, in place of those before.
-func (p *processes) connect(contract string) error {
-	p.disconnect()
 	for _, peer := range p.Peers {
 		leaf, err := peer.Org.Issue("client", pki.RoleClient)
 		if err != nil {
@@ -101,21 +92,14 @@ func (p *processes) connect(contract string) error {
 		}
 		c, err := load.Connect(load.Target{
 			Name: peer.Name, Address: peer.Address, ServerName: "localhost", Roots: peer.Org.TLSRoots(),
-			Channel: channelName, Chaincode: contract,
+			Channel: channelName, Chaincode: contractName,
 		}, load.User{MSPID: peer.Org.MSPID, Cert: leaf.Sign, Key: key})
 		if err != nil {
 			return err
 		}
 		p.clients = append(p.clients, c)
 	}
-	return nil
-}
-
-func (p *processes) disconnect() {
-	for _, c := range p.clients {
-		_ = c.Close()
-	}
-	p.clients = nil
+	return firstTx(ctx, p.clients[0])
 }
 
 // fingerprint of the settings that the processes run with.
@@ -135,7 +119,9 @@ func (p *processes) fingerprint() (string, error) {
 }
 
 func (p *processes) down() {
-	p.disconnect()
+	for _, c := range p.clients {
+		_ = c.Close()
+	}
 	if p.Network == nil {
 		return
 	}

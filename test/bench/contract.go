@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -15,6 +17,7 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/ccpackage"
 	"heddle.dev/heddle/internal/specs"
 	"heddle.dev/heddle/test/harness"
 	"heddle.dev/heddle/test/load"
@@ -276,57 +279,93 @@ func (w *workshop) barePod(ctx context.Context) (float64, error) {
 	return took, w.Remove(ctx, pod, client.GracePeriodSeconds(0))
 }
 
-// throughput drives the contract that does nothing, launched by the peers, beside the same program as a bare process of
-// peers that are bare processes.
+// throughput drives the contract that does nothing as the peers launched it, and the same program as a process of the
+// machine that the peers run on, without pod, sandbox and TLS.
 func (w *workshop) throughput(ctx context.Context) error {
-	source := filepath.Join(w.dir, measured)
-	program := filepath.Join(w.dir, "program")
-	if err := compile(ctx, source, program, filepath.Join(w.dir, "cache0")); err != nil {
-		return err
-	}
-	bare, err := w.upProcesses(ctx)
+	stop, err := w.serveBare(ctx)
 	if err != nil {
 		return err
 	}
-	defer bare.down()
-	id, err := bare.Launch(ctx, measured, program)
-	if err != nil {
-		return err
-	}
-	if err := bare.Define(ctx, admin.Definition{Name: measured, PackageID: id, Version: "1.0"}); err != nil {
-		return err
-	}
-	if err := bare.connect(measured); err != nil {
-		return err
-	}
-	net := &platform{name: contractNetwork}
-	if net.clients, net.close, err = w.Clients(ctx, contractNetwork, channelName, measured); err != nil {
-		return err
-	}
-	defer net.close()
-	for _, c := range []*load.Client{bare.clients[0], net.clients[0]} {
-		if err := firstTx(ctx, c); err != nil {
-			return err
-		}
-	}
+	defer stop()
 	tps := series{metric: "tps", unit: "1/s"}
-	if tps.settings, err = w.settings(ctx, net); err != nil {
+	sides := []struct {
+		contract string
+		values   *[]float64
+		clients  []*load.Client
+	}{{contract: bareContract, values: &tps.baseline}, {contract: measured, values: &tps.values}}
+	for i := range sides {
+		side := &sides[i]
+		var done func()
+		if side.clients, done, err = w.Clients(ctx, contractNetwork, channelName, side.contract); err != nil {
+			return err
+		}
+		defer done()
+		if err := firstTx(ctx, side.clients[0]); err != nil {
+			return err
+		}
+	}
+	if tps.settings, err = w.settings(ctx, &platform{name: contractNetwork, clients: sides[1].clients}); err != nil {
 		return err
 	}
-	if tps.baselineSettings, err = bare.fingerprint(); err != nil {
-		return err
-	}
+	tps.baselineSettings = tps.settings
 	for i := range w.rounds {
-		base, err := w.drive(ctx, bare.clients)
-		if err != nil {
-			return err
+		for _, side := range sides {
+			got, err := w.drive(ctx, side.clients)
+			if err != nil {
+				return err
+			}
+			*side.values = append(*side.values, got.TPS())
+			progress("round %d, %s: %s", i+1, side.contract, got)
 		}
-		got, err := w.drive(ctx, net.clients)
-		if err != nil {
-			return err
-		}
-		tps.values, tps.baseline = append(tps.values, got.TPS()), append(tps.baseline, base.TPS())
-		progress("round %d: %s; bare processes: %s", i+1, got, base)
 	}
 	return w.book.write(tps)
+}
+
+// bareContract is the contract as a bare process.
+const bareContract = "bare"
+
+// serveBare runs the program in the network of the lab's first node and takes a package with its address through the
+// life cycle. It listens where peers may go: at a port of API servers.
+func (w *workshop) serveBare(ctx context.Context) (stop func(), err error) {
+	program := filepath.Join(w.dir, "program")
+	if err := compile(ctx, filepath.Join(w.dir, measured), program, filepath.Join(w.dir, "cache0")); err != nil {
+		return nil, err
+	}
+	status, err := w.Lab.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var nodes corev1.NodeList
+	if err := w.List(ctx, &nodes); err != nil {
+		return nil, err
+	}
+	if len(status.Nodes) != 1 || len(nodes.Items) != 1 || len(nodes.Items[0].Status.Addresses) == 0 {
+		return nil, fmt.Errorf("run a bare contract: the lab has %d nodes, and one is wanted", len(nodes.Items))
+	}
+	address := net.JoinHostPort(nodes.Items[0].Status.Addresses[0].Address, "8443")
+	pkg, err := ccpackage.CCAAS(bareContract, ccpackage.Connection{Address: address, DialTimeout: "2s"})
+	if err != nil {
+		return nil, err
+	}
+	id, err := ccpackage.ID(pkg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, "nsenter", "--net=/proc/"+strconv.Itoa(status.Nodes[0].PID)+"/ns/net", program)
+	cmd.Env = []string{"CHAINCODE_SERVER_ADDRESS=" + address, "CHAINCODE_ID=" + id}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, fmt.Errorf("run a bare contract: %w", err)
+	}
+	stop = func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	}
+	if err := w.DeployPackage(ctx, contractNetwork, pkg, admin.Definition{Channel: channelName, Name: bareContract, Version: "1", Sequence: 1}); err != nil {
+		stop()
+		return nil, err
+	}
+	return stop, nil
 }

@@ -15,7 +15,12 @@ const dependencies = "samples/contracts/token-go"
 // noop is a contract that does nothing; its name and edition make it another one.
 const noop = `package main
 
-import "github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
+import (
+	"os"
+
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
+)
 
 const edition = "%s %d"
 
@@ -30,7 +35,12 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	if err := chaincode.Start(); err != nil {
+	start := chaincode.Start
+	if address := os.Getenv("CHAINCODE_SERVER_ADDRESS"); address != "" {
+		server := &shim.ChaincodeServer{CCID: os.Getenv("CHAINCODE_ID"), Address: address, CC: chaincode, TLSProps: shim.TLSProperties{Disabled: true}}
+		start = server.Start
+	}
+	if err := start(); err != nil {
 		panic(err)
 	}
 }

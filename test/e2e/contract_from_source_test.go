@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,12 +21,7 @@ import (
 // the compiler's words. The contract is launched by the peers: killed or deleted, the next call brings it back, its last
 // words are kept, it reaches nothing but its peer, and the status tells each launch.
 func TestContractFromSource(t *testing.T) {
-	ctx, c := start(t, 25*time.Minute)
-	if err := c.InstallBuilds(ctx); errors.Is(err, harness.ErrUnavailable) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	ctx, c := startBuilds(t, 25*time.Minute)
 	s := raft3("contracts")
 	up(ctx, t, c, s)
 

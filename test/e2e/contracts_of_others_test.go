@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,12 +19,7 @@ import (
 // stands for. What was built once is built without an uplink, too: from other source with the same dependencies, also in a
 // network that has no cache yet.
 func TestContractsOfOthers(t *testing.T) {
-	ctx, c := start(t, 20*time.Minute)
-	if err := c.InstallBuilds(ctx); errors.Is(err, harness.ErrUnavailable) {
-		t.Skipf("skipped, not passed: %v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	ctx, c := startBuilds(t, 20*time.Minute)
 	uplink(t, c, true)
 	s := raft3("others")
 	s.Orderers = 1

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,12 +17,7 @@ import (
 // TestDevelop: a command follows a contract's source, and each change that compiles runs a moment later on the channel, of
 // the same version and sequence; another follows what it says, over the end of its pods. Both end at Ctrl-C.
 func TestDevelop(t *testing.T) {
-	ctx, c := start(t, 15*time.Minute)
-	if err := c.InstallBuilds(ctx); errors.Is(err, harness.ErrUnavailable) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	ctx, c := startBuilds(t, 15*time.Minute)
 	s := raft3("develop")
 	up(ctx, t, c, s)
 	source := filepath.Join(t.TempDir(), "notes")

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -78,12 +77,7 @@ func TestFaultyContract(t *testing.T) {
 // faultyLab is a lab with builds and a network of one orderer, two peers and the sample contract as a service.
 func faultyLab(t *testing.T, limit time.Duration, name string) (context.Context, *harness.Cluster, shape) {
 	t.Helper()
-	ctx, c := start(t, limit)
-	if err := c.InstallBuilds(ctx); errors.Is(err, harness.ErrUnavailable) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	ctx, c := startBuilds(t, limit)
 	s := raft3(name)
 	s.Orderers = 1
 	up(ctx, t, c, s)

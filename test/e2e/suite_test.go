@@ -119,6 +119,18 @@ func start(t *testing.T, limit time.Duration) (context.Context, *harness.Cluster
 	return ctx, shared.cluster
 }
 
+// startBuilds begins a test that builds contracts from source.
+func startBuilds(t *testing.T, limit time.Duration) (context.Context, *harness.Cluster) {
+	t.Helper()
+	ctx, c := start(t, limit)
+	if err := c.InstallBuilds(ctx); errors.Is(err, harness.ErrUnavailable) {
+		t.Skipf("skipped, not passed: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return ctx, c
+}
+
 func (s *suite) note(t *testing.T, took time.Duration) {
 	r := result{test: t.Name(), outcome: "passed", took: took}
 	switch {

@@ -112,7 +112,6 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		w.mspIDs = append(w.mspIDs, org.MSPID)
 		m := &member{org: org}
 		if o := roster.Organization(name); o != nil {
 			m.since = o.CreationTimestamp
@@ -125,7 +124,6 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 			w.members = append(w.members, m)
 		}
 	}
-	slices.Sort(w.mspIDs)
 	return nil
 }
 

@@ -14,9 +14,14 @@ import (
 // transaction fails. What is committed already stays; and members of other sites are not known here, so a channel that
 // has some is left to its members.
 func (w *world) strangers() error {
-	if w.done() || w.channel.Status.Members == nil || int(*w.channel.Status.Members) != len(w.mspIDs) {
+	if w.done() || w.channel.Status.Members == nil || int(*w.channel.Status.Members) != len(w.parties) {
 		return nil
 	}
+	var members []string
+	for _, m := range w.parties {
+		members = append(members, m.org.MSPID)
+	}
+	slices.Sort(members)
 	rules := []struct{ field, text string }{{"spec.endorsementPolicy", w.chaincode.Spec.EndorsementPolicy}}
 	for _, c := range w.collections {
 		field := fmt.Sprintf("spec.collections, collection %q", c.Name)
@@ -31,9 +36,9 @@ func (w *world) strangers() error {
 			return kube.Stalled(v1alpha1.ReasonInvalidSpec, "%s: %s", rule.field, err)
 		}
 		for _, name := range policy.Members(envelope) {
-			if !slices.Contains(w.mspIDs, name) {
+			if !slices.Contains(members, name) {
 				return kube.Stalled(v1alpha1.ReasonInvalidSpec, "%s names %q, which is no member of channel %q: its members are %s",
-					rule.field, name, w.chaincode.Spec.Channel, strings.Join(w.mspIDs, ", "))
+					rule.field, name, w.chaincode.Spec.Channel, strings.Join(members, ", "))
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/fabric/admin"
 	"heddle.dev/heddle/internal/kube"
 )
@@ -39,7 +40,7 @@ func TestStrangers(t *testing.T) {
 			w := &world{
 				chaincode: &v1alpha1.Chaincode{Spec: v1alpha1.ChaincodeSpec{Channel: "demo", Version: "1", EndorsementPolicy: c.policy}},
 				channel:   &v1alpha1.Channel{Status: v1alpha1.ChannelStatus{Members: c.members}},
-				mspIDs:    []string{"BankAMSP", "BankBMSP"}, collections: c.collections,
+				parties:   []*member{{org: &access.Organization{MSPID: "BankBMSP"}}, {org: &access.Organization{MSPID: "BankAMSP"}}}, collections: c.collections,
 			}
 			if c.committed {
 				w.committed = &admin.Committed{Version: "1", Sequence: 1, Policy: c.policy}

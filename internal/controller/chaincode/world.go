@@ -47,8 +47,6 @@ type world struct {
 	// lacking is one that has no certificates yet; empty if all have.
 	lacking string
 	members []*member
-	// mspIDs of the channel's members that are of this site, with peers or without, sorted.
-	mspIDs []string
 	// committed is the newest definition that any member knows; nil if there is none.
 	committed *admin.Committed
 }

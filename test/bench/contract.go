@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -71,7 +72,7 @@ func (w *workshop) sources(ctx context.Context) error {
 	assemble := series{metric: "assemble_seconds", unit: "s"}
 	for i := range w.rounds {
 		cache := filepath.Join(w.dir, "cache"+strconv.Itoa(i))
-		if err := w.Remove(ctx, specs.BuildCacheVolume(specs.Place{Network: contractNetwork})); err != nil {
+		if err := w.emptyCache(ctx); err != nil {
 			return err
 		}
 		if err := w.deployAll(ctx, "cold"+strconv.Itoa(i), cache, []*series{&cold}, &assemble); err != nil {
@@ -89,6 +90,25 @@ func (w *workshop) sources(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// emptyCache removes the builds' cache. A volume stays as long as there are pods that had it, ended ones too. Contracts
+// of former rounds go as well: what they ask for would be missed by builds.
+func (w *workshop) emptyCache(ctx context.Context) error {
+	for _, labels := range []client.ListOption{
+		client.HasLabels{batchv1.JobNameLabel}, client.MatchingLabels{v1alpha1.LabelComponent: v1alpha1.ComponentChaincode},
+	} {
+		var pods corev1.PodList
+		if err := w.List(ctx, &pods, client.InNamespace(contractNetwork), labels); err != nil {
+			return err
+		}
+		for i := range pods.Items {
+			if err := w.Delete(ctx, &pods.Items[i]); client.IgnoreNotFound(err) != nil {
+				return err
+			}
+		}
+	}
+	return w.Remove(ctx, specs.BuildCacheVolume(specs.Place{Network: contractNetwork}))
 }
 
 // deployAll writes a project and deploys it once for each series, each time with another line changed.

@@ -335,6 +335,9 @@ func (w *world) conclude() error {
 func (w *world) everybodyOut() error {
 	for _, n := range w.nodes {
 		if w.departing(n) || w.removed(n) {
+			if n.err != nil {
+				return fmt.Errorf("take the channel off %s: %w", n.name, n.err)
+			}
 			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for %s to leave the channel", n.name)
 		}
 	}

@@ -82,11 +82,16 @@ func (w *world) removed(n *node) bool {
 // leaves are removed orderers that can be taken out of the channel now. One that has not noticed yet that it orders no
 // more is given some seconds: taking the channel off it in that moment can hang it. (It may never notice: nobody tells a
 // consenter that missed its own removal, and it asks itself after ten minutes.) And the peers have to know that it orders
-// no more, else they hand it transactions for a channel that it does not have.
+// no more, else they hand it transactions for a channel that it does not have; but a peer that has its blocks from such
+// an orderer learns nothing before that one has left, so they are not waited for for long.
 func (w *world) leaves() []*node {
 	var out []*node
 	for _, n := range w.nodes {
-		if w.removed(n) && (n.relation != admin.Consenter || w.now.Sub(n.removedAt) > notice) && w.peersKnow() {
+		if !w.removed(n) {
+			continue
+		}
+		since := w.now.Sub(n.removedAt)
+		if (n.relation != admin.Consenter || since > notice) && (w.peersKnow() || since > spread) {
 			out = append(out, n)
 		}
 	}
@@ -108,6 +113,9 @@ func (w *world) departing(n *node) bool {
 
 // notice is how long a removed orderer is given to find that out by itself.
 const notice = 5 * time.Second
+
+// spread is how long peers are given to get the configuration that has it no more.
+const spread = 15 * time.Second
 
 // departure is how long an orderer that is being deleted is given to leave its channels.
 const departure = 20 * time.Second

@@ -323,6 +323,15 @@ func TestJoinsAndLeaves(t *testing.T) {
 	if got := w.leaves(); len(got) != 1 {
 		t.Errorf("leaves when it never noticed: %v", got)
 	}
+	w.nodes = append(w.nodes, &node{name: "peer0-banka", seen: true, joined: true, height: w.ledger.BlockNumber})
+	w.nodes[4].removedAt = w.now.Add(-10 * time.Second)
+	if got := w.leaves(); len(got) != 0 {
+		t.Errorf("leaves before a peer knows: %v", got)
+	}
+	w.nodes[4].removedAt = w.now.Add(-time.Minute)
+	if got := w.leaves(); len(got) != 1 {
+		t.Errorf("leaves when the peer has its blocks from it: %v", got)
+	}
 	w.nodes[3].seen = true
 	if got := w.joins(); len(got) != 0 {
 		t.Errorf("joins before there is a genesis block: %v", got)

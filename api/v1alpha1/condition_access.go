@@ -49,3 +49,33 @@ func (b *ChaincodeBuild) GetConditions() *[]metav1.Condition { return &b.Status.
 
 // SetObservedGeneration notes the generation that the status speaks of.
 func (b *ChaincodeBuild) SetObservedGeneration(g int64) { b.Status.ObservedGeneration = g }
+
+// GetConditions returns a pointer to the conditions in the Site's status.
+func (s *Site) GetConditions() *[]metav1.Condition { return &s.Status.Conditions }
+
+// SetObservedGeneration notes the generation that the status speaks of.
+func (s *Site) SetObservedGeneration(g int64) { s.Status.ObservedGeneration = g }
+
+// GetConditions returns a pointer to the conditions in the SiteInvite's status.
+func (i *SiteInvite) GetConditions() *[]metav1.Condition { return &i.Status.Conditions }
+
+// SetObservedGeneration notes the generation that the status speaks of.
+func (i *SiteInvite) SetObservedGeneration(g int64) { i.Status.ObservedGeneration = g }
+
+// GetConditions returns a pointer to the conditions in the SiteLink's status.
+func (l *SiteLink) GetConditions() *[]metav1.Condition { return &l.Status.Conditions }
+
+// SetObservedGeneration notes the generation that the status speaks of.
+func (l *SiteLink) SetObservedGeneration(g int64) { l.Status.ObservedGeneration = g }
+
+// GetConditions returns a pointer to the conditions in the NodeExport's status.
+func (e *NodeExport) GetConditions() *[]metav1.Condition { return &e.Status.Conditions }
+
+// SetObservedGeneration notes the generation that the status speaks of.
+func (e *NodeExport) SetObservedGeneration(g int64) { e.Status.ObservedGeneration = g }
+
+// GetConditions returns a pointer to the conditions in the NodeImport's status.
+func (i *NodeImport) GetConditions() *[]metav1.Condition { return &i.Status.Conditions }
+
+// SetObservedGeneration notes the generation that the status speaks of.
+func (i *NodeImport) SetObservedGeneration(g int64) { i.Status.ObservedGeneration = g }

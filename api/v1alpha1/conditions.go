@@ -12,6 +12,16 @@ const (
 	ConditionStalled = "Stalled"
 	// ConditionDiverged is True on a Channel whose ledger configuration was changed elsewhere; it is never changed back.
 	ConditionDiverged = "Diverged"
+	// ConditionAccepted is True on a SiteLink that both sites have agreed to, and on a NodeImport that this site wants and
+	// the partner offers.
+	ConditionAccepted = "Accepted"
+	// ConditionTrustVerified is True on a SiteLink whose partner proved its key, and on a NodeImport whose node showed a
+	// certificate of its organization.
+	ConditionTrustVerified = "TrustVerified"
+	// ConditionConnected is True while a partner, or a partner's node, answers.
+	ConditionConnected = "Connected"
+	// ConditionConflict is True on a NodeImport whose name is taken here by something else.
+	ConditionConflict = "Conflict"
 )
 
 // Reasons of conditions and of events. One set for all kinds: the same word means the same thing everywhere.
@@ -66,6 +76,18 @@ const (
 	ReasonLaunchFailed = "LaunchFailed"
 	// ReasonCertificateRenewed: a certificate was renewed.
 	ReasonCertificateRenewed = "CertificateRenewed"
+	// ReasonPendingApproval: a person at the inviting site has to compare six digits and to approve.
+	ReasonPendingApproval = "PendingApproval"
+	// ReasonRevoked: the partnership of two sites is over.
+	ReasonRevoked = "Revoked"
+	// ReasonUnreachable: a partner, or its node, does not answer.
+	ReasonUnreachable = "Unreachable"
+	// ReasonUntrusted: a partner, or its node, showed a certificate that is not the agreed one.
+	ReasonUntrusted = "Untrusted"
+	// ReasonConflict: a name is taken by something else.
+	ReasonConflict = "Conflict"
+	// ReasonNotOffered: the partner does not export the node to this site.
+	ReasonNotOffered = "NotOffered"
 	// ReasonQuorumRisk: the number of consenters is allowed but tolerates fewer failures than one less would.
 	ReasonQuorumRisk = "QuorumRisk"
 )

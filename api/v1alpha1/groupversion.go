@@ -20,6 +20,11 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Chaincode{}, &ChaincodeList{},
 		&ChaincodeBuild{}, &ChaincodeBuildList{},
 		&Identity{}, &IdentityList{},
+		&Site{}, &SiteList{},
+		&SiteInvite{}, &SiteInviteList{},
+		&SiteLink{}, &SiteLinkList{},
+		&NodeExport{}, &NodeExportList{},
+		&NodeImport{}, &NodeImportList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

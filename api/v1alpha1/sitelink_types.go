@@ -1,0 +1,182 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// SiteLinkState says how far a partnership has come.
+// +kubebuilder:validation:Enum=Joining;PendingApproval;Up;Down;Revoked
+type SiteLinkState string
+
+const (
+	// LinkJoining: this site is about to use the partner's invitation.
+	LinkJoining SiteLinkState = "Joining"
+	// LinkPendingApproval: the inviting site has to compare the six digits and to approve.
+	LinkPendingApproval SiteLinkState = "PendingApproval"
+	// LinkUp: the partner answers.
+	LinkUp SiteLinkState = "Up"
+	// LinkDown: the partner did not answer three probes in a row; its tunnels are cut.
+	LinkDown SiteLinkState = "Down"
+	// LinkRevoked: the partnership is over, by this site's or the partner's word.
+	LinkRevoked SiteLinkState = "Revoked"
+)
+
+// SiteLinkSpec describes a partner: another site.
+// +kubebuilder:validation:XValidation:rule="!oldSelf.revoked || self.revoked",message="a revoked partnership stays so: delete the SiteLink and invite the site again"
+type SiteLinkSpec struct {
+	// siteID of the partner. Immutable.
+	// +required
+	// +kubebuilder:validation:MinLength=4
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9]*$')",message="siteID must be 4 to 16 lower-case letters and digits that start with a letter"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="siteID is immutable: another site is another SiteLink"
+	SiteID string `json:"siteID,omitempty"`
+	// displayName is what the partner calls itself.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	DisplayName string `json:"displayName,omitempty"`
+	// endpoints are the public addresses of the partner's gateway, host:port, the preferred one first.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:MinLength=3
+	// +kubebuilder:validation:items:MaxLength=259
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[[][0-9a-f:.]+[]]):[1-9][0-9]{0,4}$')",message="endpoints must be host:port, such as gateway.bank-b.example:30443"
+	Endpoints []string `json:"endpoints,omitempty"`
+	// caCertificates in PEM verify the partner's gateway and links; two while it changes its CA. Empty while joining.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16384
+	CACertificates string `json:"caCertificates,omitempty"`
+	// join is how this site uses the partner's invitation; unset at the site that invited.
+	// +optional
+	Join *SiteLinkJoin `json:"join,omitempty"`
+	// check is the six digits as the person who approves them heard them from the partner, such as 731-204. Only the
+	// site that invited needs them; ones that do not match void the invitation.
+	// +optional
+	// +kubebuilder:validation:MinLength=7
+	// +kubebuilder:validation:MaxLength=7
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{3}-[0-9]{3}$')",message="check must be six digits, such as 731-204"
+	Check string `json:"check,omitempty"`
+	// revoked ends the partnership for good.
+	// +optional
+	// +kubebuilder:default=false
+	Revoked bool `json:"revoked"`
+}
+
+// SiteLinkJoin is how an invitation is used.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="join is immutable: delete the SiteLink and join again"
+type SiteLinkJoin struct {
+	// pin is the SHA-256 of the public key of the inviting gateway's CA, in hexadecimal.
+	// +required
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="pin must be 64 hexadecimal digits"
+	Pin string `json:"pin,omitempty"`
+	// codeSecret names the Secret in the operator's namespace with the one-time code, under the key code. It is deleted
+	// when the code has been used.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	CodeSecret string `json:"codeSecret,omitempty"`
+}
+
+// OfferedNode is a node that the partner exports to this site.
+type OfferedNode struct {
+	// network of the node, which is its namespace at every site.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Network string `json:"network,omitempty"`
+	// name of the node.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// port of the node.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
+	// networkID of the network.
+	// +required
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=40
+	NetworkID string `json:"networkID,omitempty"`
+	// mspID of the node's organization.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	MSPID string `json:"mspID,omitempty"`
+}
+
+// SiteLinkStatus is what was seen of a partner.
+type SiteLinkStatus struct {
+	// conditions of the link: Accepted, TrustVerified, Connected, Ready, Reconciling, Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=12
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that the status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// state of the partnership.
+	// +optional
+	State SiteLinkState `json:"state,omitempty"`
+	// check is the six digits that both sites show: people compare them over the telephone.
+	// +optional
+	// +kubebuilder:validation:MaxLength=7
+	Check string `json:"check,omitempty"`
+	// downSince is when the partner stopped answering.
+	// +optional
+	DownSince *metav1.Time `json:"downSince,omitempty"`
+	// offered are the nodes that the partner exports to this site.
+	// +optional
+	// +listType=map
+	// +listMapKey=network
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	Offered []OfferedNode `json:"offered,omitempty"`
+	// certificates of the partner's CAs and of this site's leaf for the link, with their end.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Certificates []CertificateStatus `json:"certificates,omitempty"`
+}
+
+// SiteLink is a partner: another site that this one has a link to. Its name is how the partner is called here.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=sl,categories=heddle
+// +kubebuilder:printcolumn:name="Site ID",type=string,JSONPath=`.spec.siteID`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Check",type=string,JSONPath=`.status.check`
+// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoints[0]`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 24 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 24 characters that starts with a letter"
+type SiteLink struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+	// spec is who the partner is.
+	// +required
+	Spec SiteLinkSpec `json:"spec,omitempty,omitzero"`
+	// status is what was seen of it.
+	// +optional
+	Status SiteLinkStatus `json:"status,omitempty,omitzero"`
+}
+
+// SiteLinkList is a list of SiteLinks.
+// +kubebuilder:object:root=true
+type SiteLinkList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []SiteLink `json:"items"`
+}

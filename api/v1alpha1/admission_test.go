@@ -53,6 +53,24 @@ kind: Chaincode
 metadata: {name: demo-asset}
 spec: {channel: demo, chaincodeName: asset, image: "heddle.dev/asset-go:dev"}
 `
+	remoteOrganization = `
+apiVersion: heddle.dev/v1alpha1
+kind: Organization
+metadata: {name: bankx}
+spec: {mspID: BankXMSP, remote: {link: site-x, caCertificates: PEM, tlsCACertificates: PEM}}
+`
+	invited = `
+apiVersion: heddle.dev/v1alpha1
+kind: Channel
+metadata: {name: demo}
+spec: {invitation: {link: site-x, genesisHash: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}}
+`
+	proposal = `
+apiVersion: heddle.dev/v1alpha1
+kind: Proposal
+metadata: {name: demo-3-abcdef}
+spec: {channel: demo, channelID: demo, link: site-x, update: YWJj, baseSequence: 3, expiresAt: "2030-01-01T00:00:00Z"}
+`
 	identity = `
 apiVersion: heddle.dev/v1alpha1
 kind: Identity
@@ -109,6 +127,52 @@ var badInput = map[string]struct {
 		base: network, bad: "spec: {organizations: []}",
 		want: []string{"spec.organizations", "at least 1"},
 		good: "spec: {channels: null}",
+	},
+	"network of no orderers and no partners": {
+		base: network, bad: withOrderers("0", "partners: [], "),
+		want: []string{"at least one organization must run an orderer", "partners"},
+		good: withOrderers("0", "partners: [{link: site-x}], "),
+	},
+	"BFT below four orderers without partners": {
+		base: network, bad: withOrderers("3", "ordering: {consensus: BFT}, "),
+		want: []string{"BFT needs at least 4 orderers", "partners"},
+		good: withOrderers("3", "ordering: {consensus: BFT}, partners: [{link: site-x}], "),
+	},
+	"channel of a partner's organization without partners": {
+		base: network, bad: withChannel("{name: demo, organizations: [bankx]}"),
+		want: []string{"channels[].organizations", "partners"},
+		good: "spec: {partners: [{link: site-x}], channels: [{name: demo, organizations: [bankx]}]}",
+	},
+	"remote organization in a network": {
+		base: network, bad: withOrganization("{name: bankx, mspID: BankXMSP, remote: {link: site-x, caCertificates: PEM, tlsCACertificates: PEM}}"),
+		want: []string{"organizations[].remote"},
+		good: withOrganization("{name: bankx, mspID: BankXMSP}"),
+	},
+	"two entries for one partner": {
+		base: network, bad: "spec: {partners: [{link: site-x}, {link: site-x, proposals: Sign}]}",
+		want: []string{"spec.partners[1]", "Duplicate value"}, good: "spec: {partners: [{link: site-x}, {link: site-y, proposals: Sign}]}",
+	},
+	"remote organization with a CA's image": {
+		base: remoteOrganization, bad: "spec: {ca: {image: here}}",
+		want: []string{"spec.ca is for organizations whose keys are here"}, good: "spec: {remote: {nodes: [{name: peer0-bankx, port: 7051}]}}",
+	},
+	"remote node of another port": {
+		base: remoteOrganization, bad: "spec: {remote: {nodes: [{name: peer0-bankx, port: 7052}]}}",
+		want: []string{"spec.remote.nodes[0].port"}, good: "spec: {remote: {nodes: [{name: orderer0-bankx, port: 7050}]}}",
+	},
+	"remote organization without TLS roots": {
+		base: remoteOrganization, bad: "spec: {remote: {tlsCACertificates: null}}",
+		want: []string{"spec.remote.tlsCACertificates"}, good: "spec: {remote: {tlsCACertificates: OTHER}}",
+	},
+	"invitation without a hash": {
+		base: invited, bad: "spec: {invitation: {genesisHash: abc}}",
+		want: []string{"genesisHash"}, good: "spec: {invitation: {link: site-y}}",
+	},
+	"proposal without an update": {
+		base: proposal, bad: "spec: {update: null}", want: []string{"spec.update"}, good: "spec: {update: YWJjZA==}",
+	},
+	"proposal with an unknown decision": {
+		base: proposal, bad: "spec: {decision: Maybe}", want: []string{"spec.decision"}, good: "spec: {decision: Reject, reason: too large}",
 	},
 	"network without orderers": {
 		base: network, bad: withOrderers("0", ""),

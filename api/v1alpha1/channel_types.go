@@ -13,15 +13,18 @@ type ChannelSettings struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9.-]*$')",message="channelID must start with a lower-case letter and have lower-case letters, digits, '.' and '-' only"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="channelID is immutable: it stands in every block of the channel"
 	ChannelID string `json:"channelID,omitempty"`
-	// organizations that are members of the channel, by the name of their Organization object;
-	// every organization of the namespace that has peers unless given.
+	// organizations that are members of the channel, by the name of their Organization object; every organization of
+	// this site that has peers unless given. One of another site becomes a member when it is named. Members that other
+	// sites have added need no mention.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=24
 	Organizations []string `json:"organizations,omitempty"`
-	// consenters are the Orderers that order the channel, by name; every Orderer of the namespace unless given.
+	// consenters are the orderers that order the channel, by name; every Orderer of the namespace unless given. One of
+	// another site, by the name that its Organization tells, becomes a consenter when it is named. Consenters that other
+	// sites have added need no mention.
 	// Consenters change one per update, and the next waits until the last has caught up.
 	// +optional
 	// +listType=set
@@ -138,7 +141,8 @@ type ChannelCapabilities struct {
 
 // ChannelSpec describes one channel.
 // +kubebuilder:validation:XValidation:rule="has(self.channelID) == has(oldSelf.channelID)",message="channelID is immutable: it stands in every block of the channel"
-// +kubebuilder:validation:XValidation:rule="self.consensus != 'BFT' || !has(self.consenters) || self.consenters.size() == 0 || self.consenters.size() >= 4",message="consensus BFT needs at least 4 consenters"
+// +kubebuilder:validation:XValidation:rule="has(self.invitation) == has(oldSelf.invitation)",message="invitation is immutable: it says which ledger the channel is"
+// +kubebuilder:validation:XValidation:rule="self.consensus != 'BFT' || has(self.invitation) || !has(self.consenters) || self.consenters.size() == 0 || self.consenters.size() >= 4",message="consensus BFT needs at least 4 consenters"
 // +kubebuilder:validation:XValidation:rule="self.consensus != 'BFT' || !has(self.capabilities) || !has(self.capabilities.channel) || self.capabilities.channel == 'V3_0'",message="capabilities.channel must be V3_0 for consensus BFT"
 type ChannelSpec struct {
 	// consensus of the channel; Raft unless given. Immutable.
@@ -151,8 +155,28 @@ type ChannelSpec struct {
 	// +kubebuilder:default=lan
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="timing is immutable: it is written into the genesis block"
 	Timing TimingProfile `json:"timing,omitempty"`
+	// invitation is what was accepted to take part in a channel that another site made: its first block is fetched from
+	// there and nothing is made here. Immutable.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="invitation is immutable: it says which ledger the channel is"
+	Invitation *ChannelInvitation `json:"invitation,omitempty"`
 
 	ChannelSettings `json:",inline"`
+}
+
+// ChannelInvitation says which ledger of another site a channel is.
+type ChannelInvitation struct {
+	// link names the SiteLink of the partner that invited.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Link string `json:"link,omitempty"`
+	// genesisHash is the hash of block 0's header, in hexadecimal. A ledger that begins otherwise is refused.
+	// +required
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="genesisHash must be 64 hexadecimal digits"
+	GenesisHash string `json:"genesisHash,omitempty"`
 }
 
 // ChannelNodeRole says what a node is to a channel.
@@ -169,7 +193,7 @@ const (
 )
 
 // ChannelNodeState says how far a node is.
-// +kubebuilder:validation:Enum=Active;Joining;CatchingUp;Unreachable
+// +kubebuilder:validation:Enum=Active;Joining;CatchingUp;Unreachable;Remote
 type ChannelNodeState string
 
 const (
@@ -181,6 +205,8 @@ const (
 	NodeCatchingUp ChannelNodeState = "CatchingUp"
 	// NodeUnreachable did not answer.
 	NodeUnreachable ChannelNodeState = "Unreachable"
+	// NodeRemote stands at another site, which knows its state; its import here is Ready.
+	NodeRemote ChannelNodeState = "Remote"
 )
 
 // ChannelNode is what was seen of a channel at one node.
@@ -196,6 +222,11 @@ type ChannelNode struct {
 	// state of the node.
 	// +required
 	State ChannelNodeState `json:"state,omitempty"`
+	// link names the SiteLink of the site that a node of another site stands at; empty for this site's own. Such a node is
+	// joined and looked after there.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Link string `json:"link,omitempty"`
 	// height of the node's ledger when last seen: the number of blocks.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
@@ -252,6 +283,10 @@ type ChannelStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Members *int32 `json:"members,omitempty"`
+	// proposal names the Proposal that carries the spec's newest change to the other members, while it waits for them.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Proposal string `json:"proposal,omitempty"`
 	// nodes that take part in the channel.
 	// +optional
 	// +listType=map

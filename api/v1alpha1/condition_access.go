@@ -79,3 +79,9 @@ func (i *NodeImport) GetConditions() *[]metav1.Condition { return &i.Status.Cond
 
 // SetObservedGeneration notes the generation that the status speaks of.
 func (i *NodeImport) SetObservedGeneration(g int64) { i.Status.ObservedGeneration = g }
+
+// GetConditions returns a pointer to the conditions in the Proposal's status.
+func (p *Proposal) GetConditions() *[]metav1.Condition { return &p.Status.Conditions }
+
+// SetObservedGeneration notes the generation that the status speaks of.
+func (p *Proposal) SetObservedGeneration(g int64) { p.Status.ObservedGeneration = g }

@@ -64,6 +64,14 @@ const (
 	ReasonInSync = "InSync"
 	// ReasonNeedsSignatures: the channel's policy asks for signatures of organisations that are not local.
 	ReasonNeedsSignatures = "NeedsSignatures"
+	// ReasonNeedsDecision: a person at this site has to sign or to reject a proposal.
+	ReasonNeedsDecision = "NeedsDecision"
+	// ReasonSuperseded: the ledger's configuration has moved on since the proposal was made.
+	ReasonSuperseded = "Superseded"
+	// ReasonRejected: a proposal was turned down by somebody without whom it cannot be carried out.
+	ReasonRejected = "Rejected"
+	// ReasonExpired: a proposal's deadline has passed.
+	ReasonExpired = "Expired"
 	// ReasonImageUnavailable: a container image cannot be had.
 	ReasonImageUnavailable = "ImageUnavailable"
 	// ReasonBuildFailed: a contract's source did not become an image; the build's status has the compiler's words.

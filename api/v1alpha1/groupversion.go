@@ -25,6 +25,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&SiteLink{}, &SiteLinkList{},
 		&NodeExport{}, &NodeExportList{},
 		&NodeImport{}, &NodeImportList{},
+		&Proposal{}, &ProposalList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -8,10 +8,11 @@ import (
 // NetworkSpec describes one Fabric network.
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.networkID) || (has(self.networkID) && self.networkID == oldSelf.networkID)",message="networkID is immutable: it is the identity of the network's ledgers"
 // +kubebuilder:validation:XValidation:rule="has(self.tenant) == has(oldSelf.tenant) && (!has(self.tenant) || self.tenant == oldSelf.tenant)",message="tenant is immutable"
-// +kubebuilder:validation:XValidation:rule="self.organizations.map(o, has(o.orderers) ? o.orderers.count : 0).sum() >= 1",message="organizations: at least one organization must run an orderer (organizations[].orderers.count)"
-// +kubebuilder:validation:XValidation:rule="!has(self.ordering) || !has(self.ordering.consensus) || self.ordering.consensus != 'BFT' || self.organizations.map(o, has(o.orderers) ? o.orderers.count : 0).sum() >= 4",message="ordering.consensus BFT needs at least 4 orderers: raise organizations[].orderers.count"
+// +kubebuilder:validation:XValidation:rule="(has(self.partners) && self.partners.size() > 0) || self.organizations.map(o, has(o.orderers) ? o.orderers.count : 0).sum() >= 1",message="organizations: at least one organization must run an orderer (organizations[].orderers.count), unless partners name the site that orders"
+// +kubebuilder:validation:XValidation:rule="!has(self.ordering) || !has(self.ordering.consensus) || self.ordering.consensus != 'BFT' || (has(self.partners) && self.partners.size() > 0) || self.organizations.map(o, has(o.orderers) ? o.orderers.count : 0).sum() >= 4",message="ordering.consensus BFT needs at least 4 orderers: raise organizations[].orderers.count, or name partners whose orderers count too"
 // +kubebuilder:validation:XValidation:rule="self.organizations.all(o, self.organizations.exists_one(p, p.mspID == o.mspID))",message="organizations[].mspID must be unique: two organizations have the same MSP ID"
-// +kubebuilder:validation:XValidation:rule="!has(self.channels) || self.channels.all(c, !has(c.organizations) || c.organizations.all(n, self.organizations.exists(o, o.name == n)))",message="channels[].organizations names an organization that is not in organizations[]"
+// +kubebuilder:validation:XValidation:rule="!has(self.channels) || (has(self.partners) && self.partners.size() > 0) || self.channels.all(c, !has(c.organizations) || c.organizations.all(n, self.organizations.exists(o, o.name == n)))",message="channels[].organizations names an organization that is not in organizations[]; those of other sites need partners"
+// +kubebuilder:validation:XValidation:rule="self.organizations.all(o, !has(o.remote))",message="organizations[].remote: a Network has organizations of its own site only; those of partners come with what the partners say"
 // +kubebuilder:validation:XValidation:rule="!has(self.channels) || self.channels.all(c, self.channels.exists_one(d, (has(d.channelID) ? d.channelID : d.name) == (has(c.channelID) ? c.channelID : c.name)))",message="channels[].channelID must be unique: two channels have the same name on the ledger"
 // +kubebuilder:validation:XValidation:rule="!has(self.channels) || !has(self.ordering) || self.ordering.consensus != 'BFT' || self.channels.all(c, !has(c.consenters) || c.consenters.size() == 0 || c.consenters.size() >= 4)",message="channels[].consenters: consensus BFT needs at least 4 consenters"
 // +kubebuilder:validation:XValidation:rule="!has(self.ordering) || self.ordering.consensus != 'BFT' || !has(self.fabric) || !self.fabric.version.startsWith('2.')",message="fabric.version 2.5 has no BFT: set fabric.version to 3.1.x or ordering.consensus to Raft"
@@ -54,6 +55,13 @@ type NetworkSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=32
 	Channels []NetworkChannel `json:"channels,omitempty"`
+	// partners are the other sites that the network is stretched over. Each has a Network of the same name and networkID
+	// for its own part. Sites of one network are linked pairwise.
+	// +optional
+	// +listType=map
+	// +listMapKey=link
+	// +kubebuilder:validation:MaxItems=16
+	Partners []NetworkPartner `json:"partners,omitempty"`
 	// clientNamespaces are the namespaces whose pods may call peers (7051), orderers (7050) and CAs (7054),
 	// and where an Identity of this network may stand. All others are shut out.
 	// +optional
@@ -63,6 +71,31 @@ type NetworkSpec struct {
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",message="clientNamespaces must be names of namespaces: lower-case letters, digits and '-'"
 	ClientNamespaces []string `json:"clientNamespaces,omitempty"`
+}
+
+// ProposalPolicy says who decides on a partner's proposals.
+// +kubebuilder:validation:Enum=Ask;Sign
+type ProposalPolicy string
+
+const (
+	// ProposalAsk leaves every proposal to a person.
+	ProposalAsk ProposalPolicy = "Ask"
+	// ProposalSign signs every proposal of the partner, whatever it changes.
+	ProposalSign ProposalPolicy = "Sign"
+)
+
+// NetworkPartner is another site of a network.
+type NetworkPartner struct {
+	// link names the SiteLink of the partner.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Link string `json:"link,omitempty"`
+	// proposals says what becomes of the partner's proposals to change a channel: Ask leaves each to a person, Sign signs
+	// all of them unseen, for partners that are the same people. Ask unless given.
+	// +optional
+	// +kubebuilder:default=Ask
+	Proposals ProposalPolicy `json:"proposals,omitempty"`
 }
 
 // FabricSoftware says which software the nodes of a network run.

@@ -16,7 +16,7 @@ const (
 	CANone CAMode = "None"
 )
 
-// OrganizationSpec describes an organization whose keys this site holds.
+// OrganizationSpec describes an organization.
 type OrganizationSpec struct {
 	// mspID is the organization's name on the ledger, such as BankAMSP. Immutable.
 	// +required
@@ -29,6 +29,74 @@ type OrganizationSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	CA OrganizationCA `json:"ca,omitempty,omitzero"`
+	// remote is set for an organization whose keys another site holds: certificates are all that is known of it here.
+	// The operator writes it from what the partner says. Cannot be set or removed later.
+	// +optional
+	Remote *RemoteOrganization `json:"remote,omitempty"`
+}
+
+// RemoteOrganization is what is known of an organization of another site: certificates and no key.
+type RemoteOrganization struct {
+	// link names the SiteLink of the partner that holds the organization's keys. Immutable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Link string `json:"link,omitempty"`
+	// caCertificates are the roots that its members' certificates lead to, in PEM.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	CACertificates string `json:"caCertificates,omitempty"`
+	// intermediateCertificates stand between those roots and members' certificates, in PEM.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	IntermediateCertificates string `json:"intermediateCertificates,omitempty"`
+	// tlsCACertificates are the roots that its nodes' TLS certificates lead to, in PEM.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	TLSCACertificates string `json:"tlsCACertificates,omitempty"`
+	// tlsIntermediateCertificates stand between those roots and nodes' TLS certificates, in PEM.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	TLSIntermediateCertificates string `json:"tlsIntermediateCertificates,omitempty"`
+	// revocationLists of its issuers, in PEM.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	RevocationLists string `json:"revocationLists,omitempty"`
+	// nodes that the partner offers to this site.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Nodes []RemoteNode `json:"nodes,omitempty"`
+}
+
+// RemoteNode is a peer or an orderer of another site. Its name and port are the same at every site.
+type RemoteNode struct {
+	// name of the node.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// port of the node: 7051 of a peer, 7050 of an orderer.
+	// +required
+	// +kubebuilder:validation:Minimum=7050
+	// +kubebuilder:validation:Maximum=7051
+	Port int32 `json:"port,omitempty"`
+	// certificate is an orderer's enrolment certificate in PEM, which stands in the configuration of BFT channels.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=8192
+	Certificate string `json:"certificate,omitempty"`
+	// tlsCertificate is an orderer's TLS certificate in PEM, which stands in the configuration of channels that it orders.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=8192
+	TLSCertificate string `json:"tlsCertificate,omitempty"`
 }
 
 // OrganizationCA describes an organization's issuers and its application CA.
@@ -111,17 +179,22 @@ type OrganizationStatus struct {
 	Certificates []CertificateStatus `json:"certificates,omitempty"`
 }
 
-// Organization is a member of a network with its issuers, its administrator and its application CA.
+// Organization is a member of a network with its issuers, its administrator and its application CA; or, with
+// spec.remote, a member whose keys are at another site.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=org,categories=heddle
 // +kubebuilder:printcolumn:name="MSP",type=string,JSONPath=`.spec.mspID`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Site",type=string,JSONPath=`.spec.remote.link`
 // +kubebuilder:printcolumn:name="CA",type=string,JSONPath=`.status.caAddress`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 24 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 24 characters that starts with a letter, without dots"
 // +kubebuilder:validation:XValidation:rule="!self.metadata.name.matches('(^|-)(root|ops|app|admin|ca|msp)$')",message="metadata.name must not be or end in -root, -ops, -app, -admin, -ca or -msp: the names of the organization's Secrets end so"
+// +kubebuilder:validation:XValidation:rule="has(self.spec.remote) == has(oldSelf.spec.remote)",message="spec.remote cannot be set or removed: an organization's keys do not move between sites"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.remote) || !has(oldSelf.spec.remote) || self.spec.remote.link == oldSelf.spec.remote.link",message="spec.remote.link is immutable: another partner cannot speak for the organization"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.remote) || !has(self.spec.ca) || !(has(self.spec.ca.issuerRef) || has(self.spec.ca.image) || has(self.spec.ca.version) || has(self.spec.ca.resources))",message="spec.ca is for organizations whose keys are here: leave it out with spec.remote"
 type Organization struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

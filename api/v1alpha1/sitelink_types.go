@@ -112,6 +112,68 @@ type OfferedNode struct {
 	MSPID string `json:"mspID,omitempty"`
 }
 
+// OfferedNetwork is a network that the partner stretches to this site.
+type OfferedNetwork struct {
+	// name of the network, which is its namespace at every site.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Name string `json:"name,omitempty"`
+	// networkID of the network.
+	// +required
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=40
+	NetworkID string `json:"networkID,omitempty"`
+	// version of Fabric that the partner runs there.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Version string `json:"version,omitempty"`
+	// consensus of the network's channels.
+	// +optional
+	Consensus Consensus `json:"consensus,omitempty"`
+	// sites are the siteIDs of the other sites of the network: this one has to be linked with each of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=63
+	Sites []string `json:"sites,omitempty"`
+	// channels that organizations of this site are members of, or are meant to be.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Channels []OfferedChannel `json:"channels,omitempty"`
+	// refused says why nothing of this network is taken in here; empty while all is well or nobody has joined it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Refused string `json:"refused,omitempty"`
+}
+
+// OfferedChannel is a channel of a partner's network that this site is invited to.
+type OfferedChannel struct {
+	// name of the Channel object at the partner.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// channelID on the ledger.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=249
+	ChannelID string `json:"channelID,omitempty"`
+	// genesisHash is the hash of block 0's header, in hexadecimal.
+	// +required
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	GenesisHash string `json:"genesisHash,omitempty"`
+	// consensus of the channel.
+	// +optional
+	Consensus Consensus `json:"consensus,omitempty"`
+	// timing profile of the channel.
+	// +optional
+	Timing TimingProfile `json:"timing,omitempty"`
+}
+
 // SiteLinkStatus is what was seen of a partner.
 type SiteLinkStatus struct {
 	// conditions of the link: Accepted, TrustVerified, Connected, Ready, Reconciling, Stalled.
@@ -141,6 +203,12 @@ type SiteLinkStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
 	Offered []OfferedNode `json:"offered,omitempty"`
+	// networks that the partner stretches to this site: invitations, and what has become of them.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Networks []OfferedNetwork `json:"networks,omitempty"`
 	// certificates of the partner's CAs and of this site's leaf for the link, with their end.
 	// +optional
 	// +listType=map

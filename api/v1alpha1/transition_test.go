@@ -30,6 +30,39 @@ var transitions = map[string]struct {
 		base: network, from: "spec: {networkID: first-id}", bad: "spec: {networkID: null}",
 		want: []string{"networkID is immutable"}, good: "spec: {clientNamespaces: [apps]}",
 	},
+	"organization becomes remote": {
+		base: organization, bad: "spec: {remote: {link: site-x, caCertificates: PEM, tlsCACertificates: PEM}}",
+		want: []string{"keys do not move between sites"}, good: "spec: {ca: {mode: None}}",
+	},
+	"remote organization becomes ours": {
+		base: remoteOrganization, bad: "spec: {remote: null}",
+		want: []string{"keys do not move between sites"}, good: "spec: {remote: {caCertificates: NEW}}",
+	},
+	"another partner speaks for an organization": {
+		base: remoteOrganization, bad: "spec: {remote: {link: site-y}}",
+		want: []string{"spec.remote.link is immutable"}, good: "spec: {remote: {tlsCACertificates: NEW}}",
+	},
+	"invitation to another ledger": {
+		base: invited, bad: "spec: {invitation: {genesisHash: f123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}}",
+		want: []string{"invitation is immutable"}, good: "spec: {organizations: [bankb]}",
+	},
+	"invitation accepted later": {
+		base: channel, bad: "spec: {invitation: {link: site-x, genesisHash: f123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}}",
+		want: []string{"invitation is immutable"}, good: "spec: {organizations: [bankb]}",
+	},
+	"proposal with another update": {
+		base: proposal, bad: "spec: {update: ZGVm}", want: []string{"make another proposal"}, good: "spec: {decision: Sign}",
+	},
+	"proposal with another deadline": {
+		base: proposal, bad: `spec: {expiresAt: "2031-01-01T00:00:00Z"}`, want: []string{"make another proposal"}, good: "spec: {decision: Sign}",
+	},
+	"proposal of somebody else": {
+		base: proposal, bad: "spec: {link: site-y}", want: []string{"link is immutable"}, good: "spec: {decision: Reject}",
+	},
+	"signature taken back": {
+		base: proposal, from: "spec: {decision: Sign}", bad: "spec: {decision: Reject}",
+		want: []string{"cannot be taken back"}, good: "spec: {reason: fine}",
+	},
 	"tenant changed": {
 		base: network, from: "spec: {tenant: red}", bad: "spec: {tenant: blue}",
 		want: []string{"tenant is immutable"}, good: "spec: {clientNamespaces: [apps]}",

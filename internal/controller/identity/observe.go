@@ -101,6 +101,10 @@ func (r *Reconciler) look(ctx context.Context, s *scope) error {
 		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0,
 			"Waiting for Organization %q (spec.organization) in namespace %q: create it, or make the Identity anew for another one", name, s.network)
 	}
+	if remote := s.object.Spec.Remote; remote != nil {
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec,
+			"spec.organization: %q is an organization of the partner %q, which issues its certificates: ask there, and delete this object", name, remote.Link)
+	}
 	s.org, err = r.opts.Nodes.Organization(ctx, s.network, name)
 	if errors.Is(err, access.ErrMissing) {
 		return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for the certificates of Organization %q", name)

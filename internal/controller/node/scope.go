@@ -86,6 +86,10 @@ func (r *Reconciler) findOrganization(ctx context.Context, s *scope) error {
 	if err != nil {
 		return fmt.Errorf("read organization %q: %w", name, err)
 	}
+	if remote := s.org.Spec.Remote; remote != nil {
+		return kube.Stalled(v1alpha1.ReasonInvalidSpec,
+			"spec.organization: %q is an organization of the partner %q, whose nodes run there: delete this object", name, remote.Link)
+	}
 	return nil
 }
 

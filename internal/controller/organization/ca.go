@@ -71,6 +71,9 @@ func (r *Reconciler) finalize(ctx context.Context, o *v1alpha1.Organization) err
 	if err := r.awaitNodes(ctx, o); err != nil {
 		return err
 	}
+	if o.Spec.Remote != nil {
+		return nil // nothing of it is here but what goes with the object
+	}
 	if err := r.removeCA(ctx, o); err != nil {
 		return err
 	}

@@ -1,7 +1,8 @@
 // Package organization reconciles Organizations: it makes their issuers once,
 // keeps the administrator's and the CA's certificates in time, publishes the MSP
 // and runs the application CA. Nodes issue their own leaves from the Secrets
-// that are made here; channels read the MSP. No key leaves a Secret.
+// that are made here; channels read the MSP. No key leaves a Secret. Of an
+// organization of another site it publishes the MSP that the partner tells.
 package organization
 
 import (
@@ -121,6 +122,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // bringUp makes the volume while the issuers are made: provisioning takes longest.
 func (r *Reconciler) bringUp(ctx context.Context, s *scope) error {
+	if s.org.Spec.Remote != nil {
+		return r.takeIn(ctx, s)
+	}
 	err := kube.Run(ctx, s,
 		r.checkSpec,
 		r.alone,

@@ -39,7 +39,9 @@ func (r *Reconciler) newScope(o *v1alpha1.Organization) *scope {
 	return &scope{org: o, place: specs.PlaceOf(o.Namespace, o.Labels), now: r.opts.Now(), next: longest}
 }
 
-func (s *scope) managed() bool { return s.org.Spec.CA.Mode != v1alpha1.CANone }
+func (s *scope) managed() bool {
+	return s.org.Spec.Remote == nil && s.org.Spec.CA.Mode != v1alpha1.CANone
+}
 
 // secret is an empty Secret of the organization. It has no owner: keys outlive the object they were made for.
 func (s *scope) secret(name string) *corev1.Secret {

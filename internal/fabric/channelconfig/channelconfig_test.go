@@ -251,6 +251,7 @@ func TestUpdates(t *testing.T) {
 				if next.Sequence != config.Sequence+1 {
 					t.Errorf("sequence %d", next.Sequence)
 				}
+				wantApplied(t, config, update.Raw, next, test.want)
 				if _, err := next.Update(wish); !errors.Is(err, channelconfig.ErrNoChange) {
 					t.Errorf("the same wish again: %v", err)
 				}

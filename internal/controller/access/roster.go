@@ -57,9 +57,17 @@ func (r *Roster) PeersOf(organization string) []v1alpha1.Peer {
 	return out
 }
 
-// Members are the organisations of this site that a channel's spec asks for, by name. Unless they are named, they are
-// those with peers, and a member stays one as long as its Organization exists: a peer that is made anew must not cost
-// its membership.
+// Link is the partner that holds an organisation's keys; empty for one of this site, and for one that does not exist.
+func (r *Roster) Link(organization string) string {
+	if o := r.Organization(organization); o != nil && o.Spec.Remote != nil {
+		return o.Spec.Remote.Link
+	}
+	return ""
+}
+
+// Members are the organisations that a channel's spec asks for, by name. Unless they are named, they are those of this
+// site with peers, and a member stays one as long as its Organization exists: a peer that is made anew must not cost its
+// membership.
 func (r *Roster) Members(ch *v1alpha1.Channel) []string {
 	var out []string
 	for i := range r.Organizations {
@@ -71,6 +79,9 @@ func (r *Roster) Members(ch *v1alpha1.Channel) []string {
 			if slices.Contains(ch.Spec.Organizations, o.Name) {
 				out = append(out, o.Name)
 			}
+			continue
+		}
+		if o.Spec.Remote != nil {
 			continue
 		}
 		isMember := slices.ContainsFunc(ch.Status.Nodes, func(n v1alpha1.ChannelNode) bool {

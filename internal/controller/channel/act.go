@@ -32,6 +32,10 @@ func (r *Reconciler) compare(_ context.Context, w *world) error {
 		return err
 	}
 	w.wish, w.flatWish, w.flatLedger = wish, flatten(wish), flatten(w.ledger.Channel)
+	w.mask()
+	if w.memory == nil && w.invited() {
+		w.memory, w.fresh = w.firstMemory(), true
+	}
 	w.verdict = compare(w.flatWish, w.flatLedger, w.memory)
 	return nil
 }
@@ -153,11 +157,18 @@ func (r *Reconciler) remember(ctx context.Context, w *world) error {
 	}
 	wish, ledger := w.flatWish, w.flatLedger
 	next := w.memory.learn(wish, ledger, w.verdict, w.channel.Generation)
+	if w.memory != nil {
+		next = next.overtake(w.memory, wish, ledger, w.verdict.ours)
+	}
 	_, adopting := w.channel.Annotations[v1alpha1.AnnotationAdopt]
 	if adopting {
 		next = next.accept(ledger, w.verdict.theirs)
+	} else if agreed, err := r.agreed(ctx, w); err != nil {
+		return err
+	} else if len(agreed) > 0 {
+		next = next.accept(ledger, agreed)
 	}
-	if !next.equal(w.memory) {
+	if w.fresh || !next.equal(w.memory) {
 		text, err := next.encode()
 		if err != nil {
 			return err
@@ -167,7 +178,7 @@ func (r *Reconciler) remember(ctx context.Context, w *world) error {
 		if err := r.opts.Client.Patch(ctx, cm, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldOwner)); err != nil {
 			return fmt.Errorf("note applied settings: %w", err)
 		}
-		w.memory = next
+		w.memory, w.fresh = next, false
 		w.verdict = compare(wish, ledger, w.memory)
 	}
 	if !adopting {
@@ -201,6 +212,11 @@ func (r *Reconciler) update(ctx context.Context, w *world) error {
 	}
 	if err != nil {
 		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The spec cannot become the channel's configuration: %s", err)
+	}
+	if foreign, err := r.needsOthers(w, up); err != nil {
+		return err
+	} else if foreign {
+		return r.propose(ctx, w, u, up)
 	}
 	if err := r.sign(ctx, w, up); err != nil {
 		return err
@@ -255,7 +271,7 @@ func (r *Reconciler) sign(ctx context.Context, w *world, up *channelconfig.Updat
 // adminOf finds the administrator of a local organisation by MSP id; nil if it is not local.
 func (r *Reconciler) adminOf(ctx context.Context, w *world, mspID string) (*identity.Identity, error) {
 	for _, org := range w.orgs {
-		if org.MSPID == mspID {
+		if org.MSPID == mspID && w.roster.Link(org.Name) == "" {
 			return r.opts.Nodes.Admin(ctx, w.network, org)
 		}
 	}
@@ -292,6 +308,9 @@ func (r *Reconciler) submit(ctx context.Context, w *world, up *channelconfig.Upd
 			return refusal(refused)
 		}
 		last = err
+	}
+	if done, err := r.submitAfar(ctx, w, up); done || err != nil {
+		return err
 	}
 	if last == nil {
 		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for an active orderer to take a config update")

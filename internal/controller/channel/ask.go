@@ -195,10 +195,10 @@ func (r *Reconciler) readLedger(ctx context.Context, w *world) error {
 	}
 	from, height := w.reader()
 	if from == nil {
-		return nil
+		return r.readAfar(ctx, w, last)
 	}
 	now := r.opts.Now()
-	if last != nil && (last.height >= height || (r.resting(w) && now.Sub(last.at) < ledgerRest)) {
+	if last != nil && (last.height >= height || (!w.urgent && r.resting(w) && now.Sub(last.at) < ledgerRest)) {
 		return nil
 	}
 	orderer, err := r.orderer(ctx, w, from)
@@ -222,14 +222,19 @@ func (r *Reconciler) readLedger(ctx context.Context, w *world) error {
 	if last != nil && config.Sequence < last.config.Sequence {
 		return nil
 	}
+	r.took(w, config, block, height)
+	return nil
+}
+
+// took remembers a configuration that was read.
+func (r *Reconciler) took(w *world, config *channelconfig.Config, block *cb.Block, height uint64) {
 	w.ledger, w.block = config, block
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ledgers[w.channel.UID] = &seenLedger{
 		name:   types.NamespacedName{Namespace: w.network, Name: w.channel.Name},
-		config: config, block: block, height: height, at: now,
+		config: config, block: block, height: height, at: r.opts.Now(),
 	}
-	return nil
 }
 
 // reader is the orderer to read from.

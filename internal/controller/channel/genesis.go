@@ -30,6 +30,9 @@ func (r *Reconciler) ensureGenesis(ctx context.Context, w *world) error {
 		}
 		return w.isOurs()
 	}
+	if w.channel.Spec.Invitation != nil {
+		return r.fetchGenesis(ctx, w)
+	}
 	if w.channel.Status.GenesisHash != "" {
 		return r.recoverGenesis(ctx, w)
 	}
@@ -157,12 +160,12 @@ func (w *world) unknown(coming []string) []string {
 	var out []string
 	for _, name := range w.channel.Spec.Organizations {
 		if what := "Organization " + name; w.roster.Organization(name) == nil && !slices.Contains(coming, what) {
-			out = append(out, what+" (create it, or take it out of spec.organizations)")
+			out = append(out, what+" (create it, take it out of spec.organizations, or wait for the partner to tell of it)")
 		}
 	}
 	for _, name := range w.channel.Spec.Consenters {
 		if what := "Orderer " + name; !slices.Contains(w.consenters, name) && !slices.Contains(coming, what) {
-			out = append(out, what+" (create it, or take it out of spec.consenters)")
+			out = append(out, what+" (create it, take it out of spec.consenters, or wait for the partner to offer it)")
 		}
 	}
 	return out

@@ -37,7 +37,11 @@ func (r *Reconciler) look(ctx context.Context, w *world) error {
 	if err := r.lookGenesis(ctx, w); err != nil {
 		return err
 	}
-	w.members, w.consenters = w.roster.Members(ch), consentersOf(ch, w.roster)
+	w.members, w.remotes = w.roster.Members(ch), remotesOf(w.roster)
+	w.consenters = consentersOf(ch, w.roster, w.remotes)
+	if err := r.lookImports(ctx, w); err != nil {
+		return err
+	}
 	return r.lookCertificates(ctx, w)
 }
 
@@ -84,8 +88,9 @@ func (r *Reconciler) lookOrganizations(ctx context.Context, w *world) error {
 }
 
 // consentersOf are the orderers that the spec asks for. Unless they are named, one that is being deleted is not among
-// them; one that is named stays until it is named no more, and its deletion waits for that.
-func consentersOf(ch *v1alpha1.Channel, roster *access.Roster) []string {
+// them; one that is named stays until it is named no more, and its deletion waits for that. Those of other sites have
+// to be named.
+func consentersOf(ch *v1alpha1.Channel, roster *access.Roster, remotes []remote) []string {
 	var out []string
 	for i := range roster.Orderers {
 		o := &roster.Orderers[i]
@@ -94,6 +99,12 @@ func consentersOf(ch *v1alpha1.Channel, roster *access.Roster) []string {
 			out = append(out, o.Name)
 		}
 	}
+	for _, o := range remotes {
+		if slices.Contains(ch.Spec.Consenters, o.name) {
+			out = append(out, o.name)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 
@@ -133,6 +144,11 @@ type seenCerts struct {
 // there may be others.
 func (r *Reconciler) lookCertificates(ctx context.Context, w *world) error {
 	w.certs = map[string]access.NodeCertificates{}
+	for _, o := range w.remotes {
+		if w.orgs[o.org] != nil {
+			w.certs[o.name] = o.certs
+		}
+	}
 	for i := range w.roster.Orderers {
 		o := &w.roster.Orderers[i]
 		if !slices.Contains(w.consenters, o.Name) {

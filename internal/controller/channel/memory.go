@@ -17,6 +17,17 @@ type memory struct {
 	Wish settings `json:"wish"`
 	// Accepted holds settings of the ledger that differ from the wish and were accepted.
 	Accepted settings `json:"accepted,omitempty"`
+	// Tries are wishes that are on their way.
+	Tries map[string]try `json:"tries,omitempty"`
+}
+
+// try is a wish that is on its way to the ledger.
+type try struct {
+	// Wish as it was first acted on, and what the ledger had then.
+	Wish   string `json:"wish"`
+	Ledger string `json:"ledger"`
+	// Before is the wish that was on its way when this one replaced it: it may still arrive.
+	Before string `json:"before,omitempty"`
 }
 
 // annotationMemory on the genesis ConfigMap.
@@ -71,7 +82,7 @@ func compare(wish, ledger settings, m *memory) verdict {
 func (m *memory) learn(wish, ledger settings, v verdict, generation int64) *memory {
 	next := &memory{Wish: settings{}, Accepted: settings{}}
 	if m != nil {
-		next.Generation = m.Generation
+		next.Generation, next.Tries = m.Generation, maps.Clone(m.Tries)
 		maps.Copy(next.Wish, m.Wish)
 		maps.Copy(next.Accepted, m.Accepted)
 	}
@@ -91,9 +102,37 @@ func (m *memory) learn(wish, ledger settings, v verdict, generation int64) *memo
 	return next
 }
 
+// overtake gives up wishes that somebody else's change of the same setting has overtaken while they were on their way:
+// one of two sites that change a setting at once wins, and the other one sees it and decides anew. It is called on what
+// is learnt, with the memory from before.
+func (m *memory) overtake(before *memory, wish, ledger settings, ours []string) *memory {
+	tries := map[string]try{}
+	for _, key := range ours {
+		w, l := wish[key], ledger[key]
+		t, ok := before.Tries[key]
+		switch {
+		case !ok:
+			tries[key] = try{Wish: w, Ledger: l}
+		case t.Wish != w:
+			tries[key] = try{Wish: w, Ledger: l, Before: t.Wish}
+		case t.Ledger == l:
+			tries[key] = t
+		case t.Before != "" && t.Before == l:
+			tries[key] = try{Wish: w, Ledger: l}
+		default:
+			set(m.Wish, key, w)
+		}
+	}
+	m.Tries = nil
+	if len(tries) > 0 {
+		m.Tries = tries
+	}
+	return m
+}
+
 // accept notes that settings changed elsewhere are fine as they are.
 func (m *memory) accept(ledger settings, theirs []string) *memory {
-	next := &memory{Generation: m.Generation, Wish: maps.Clone(m.Wish), Accepted: maps.Clone(m.Accepted)}
+	next := &memory{Generation: m.Generation, Wish: maps.Clone(m.Wish), Accepted: maps.Clone(m.Accepted), Tries: m.Tries}
 	if next.Accepted == nil {
 		next.Accepted = settings{}
 	}
@@ -123,7 +162,7 @@ func (m *memory) equal(o *memory) bool {
 	if m == nil || o == nil {
 		return m == o
 	}
-	return m.Generation == o.Generation && maps.Equal(m.Wish, o.Wish) && maps.Equal(m.Accepted, o.Accepted)
+	return m.Generation == o.Generation && maps.Equal(m.Wish, o.Wish) && maps.Equal(m.Accepted, o.Accepted) && maps.Equal(m.Tries, o.Tries)
 }
 
 func union(a, b settings) []string {

@@ -55,7 +55,7 @@ func (w *world) shallJoin(n *node) bool {
 		return false
 	}
 	org := w.orgs[n.org]
-	if org == nil {
+	if org == nil || w.invited() && w.ledger == nil {
 		return false
 	}
 	if n.orderer {
@@ -149,12 +149,14 @@ func (w *world) next() (*update, error) {
 func (w *world) named() error {
 	for _, name := range w.channel.Spec.Organizations {
 		if w.roster.Organization(name) == nil {
-			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Organization %q, which spec.organizations names: create it, or take it out there", name)
+			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0,
+				"Waiting for Organization %q, which spec.organizations names: create it, take it out there, or wait for the partner to tell of it", name)
 		}
 	}
 	for _, name := range w.channel.Spec.Consenters {
-		if !slices.ContainsFunc(w.roster.Orderers, func(o v1alpha1.Orderer) bool { return o.Name == name }) {
-			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0, "Waiting for Orderer %q, which spec.consenters names: create it, or take it out there", name)
+		if !slices.ContainsFunc(w.roster.Orderers, func(o v1alpha1.Orderer) bool { return o.Name == name }) && w.remote(name) == nil {
+			return kube.Waiting(v1alpha1.ReasonWaitingForDependency, 0,
+				"Waiting for Orderer %q, which spec.consenters names: create it, take it out there, or wait for the partner to offer it", name)
 		}
 	}
 	return nil

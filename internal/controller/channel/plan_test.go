@@ -226,11 +226,11 @@ func TestNamesThatAreNotThere(t *testing.T) {
 func TestConsentersOf(t *testing.T) {
 	w := scene(channelconfig.Raft, 3, 3, "aaa")
 	w.roster.Orderers[1].DeletionTimestamp = &metav1.Time{Time: time.Now()}
-	if diff := cmp.Diff([]string{"orderer0-ord", "orderer2-ord"}, consentersOf(w.channel, w.roster)); diff != "" {
+	if diff := cmp.Diff([]string{"orderer0-ord", "orderer2-ord"}, consentersOf(w.channel, w.roster, nil)); diff != "" {
 		t.Errorf("by default: %s", diff)
 	}
 	w.channel.Spec.Consenters = []string{"orderer0-ord", "orderer1-ord"}
-	if diff := cmp.Diff([]string{"orderer0-ord", "orderer1-ord"}, consentersOf(w.channel, w.roster)); diff != "" {
+	if diff := cmp.Diff([]string{"orderer0-ord", "orderer1-ord"}, consentersOf(w.channel, w.roster, nil)); diff != "" {
 		t.Errorf("named: %s", diff)
 	}
 }

@@ -28,6 +28,7 @@ func (w *world) report(ch *v1alpha1.Channel) {
 	}
 	w.reportLedger(s)
 	w.reportNodes(s)
+	w.reportRemotes(s)
 	w.reportDivergence(ch)
 }
 
@@ -36,6 +37,7 @@ func (w *world) reportLedger(s *v1alpha1.ChannelStatus) {
 		return
 	}
 	c := w.ledger.Channel
+	s.Proposal = w.proposal
 	s.ConfigSequence = ptr.To(int64(w.ledger.Sequence)) //nolint:gosec // counts updates
 	s.Members = ptr.To(int32(len(c.ApplicationOrgs)))   //nolint:gosec // counts organisations
 	s.Consenters = s.Consenters[:0]

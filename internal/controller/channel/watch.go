@@ -26,6 +26,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Organization{}, here).
 		Watches(&v1alpha1.Orderer{}, here).
 		Watches(&v1alpha1.Peer{}, here).
+		Watches(&v1alpha1.Proposal{}, here).
 		Watches(&corev1.ConfigMap{}, here)
 	if !r.opts.Namespaced {
 		b = b.Watches(&v1alpha1.Network{}, here, builder.WithPredicates(predicate.GenerationChangedPredicate{}))

@@ -41,6 +41,7 @@ func (w *world) wishes() (channelconfig.Channel, error) {
 	}
 	c.Consenters = w.wishedConsenters()
 	c.OrdererOrgs = w.orderingOrgs(c.Consenters)
+	w.keepForeign(&c)
 	c = c.WithDefaults(channelconfig.Profile(spec.Timing))
 	return c, w.check(c)
 }
@@ -114,6 +115,9 @@ func policiesOf(list []v1alpha1.ChannelPolicy) channelconfig.Policies {
 
 // anchors of a member: those on the ledger as long as their peers exist, else its first peer by name.
 func (w *world) anchors(org *access.Organization) []channelconfig.Address {
+	if w.roster.Link(org.Name) != "" {
+		return w.remoteAnchors(org.Name)
+	}
 	peers := w.roster.PeersOf(org.Name)
 	exists := func(a channelconfig.Address) bool {
 		return slices.ContainsFunc(peers, func(p v1alpha1.Peer) bool { return specs.Host(p.Name, w.network) == a.Host })
@@ -135,14 +139,14 @@ func (w *world) anchors(org *access.Organization) []channelconfig.Address {
 // wishedConsenters are the consenters that the spec asks for; one without certificates yet is left out.
 func (w *world) wishedConsenters() []channelconfig.Consenter {
 	var out []channelconfig.Consenter
-	for _, o := range w.roster.Orderers {
-		certs, ok := w.certs[o.Name]
-		org := w.orgs[o.Spec.Organization]
-		if !ok || org == nil || !slices.Contains(w.consenters, o.Name) {
+	for _, o := range w.orderers() {
+		certs, ok := w.certs[o.name]
+		org := w.orgs[o.org]
+		if !ok || org == nil || !slices.Contains(w.consenters, o.name) {
 			continue
 		}
 		c := channelconfig.Consenter{
-			Host: specs.Host(o.Name, w.network), Port: uint32(v1alpha1.PortOrderer),
+			Host: specs.Host(o.name, w.network), Port: uint32(v1alpha1.PortOrderer),
 			MSPID: org.MSPID, Identity: certs.Enrolment, ClientTLS: certs.TLS, ServerTLS: certs.TLS,
 		}
 		if w.ledger != nil {
@@ -179,11 +183,11 @@ func (w *world) orderingOrgs(wished []channelconfig.Consenter) []channelconfig.O
 			continue
 		}
 		var now, later []string
-		for _, orderer := range w.roster.Orderers {
-			if orderer.Spec.Organization != o.Name {
+		for _, orderer := range w.orderers() {
+			if orderer.org != o.Name {
 				continue
 			}
-			address := specs.Address(orderer.Name, w.network, v1alpha1.PortOrderer)
+			address := specs.Address(orderer.name, w.network, v1alpha1.PortOrderer)
 			is := func(c channelconfig.Consenter) bool { return c.Address().String() == address }
 			if w.ledger != nil && slices.ContainsFunc(w.ledger.Channel.Consenters, is) {
 				now = append(now, address)
@@ -206,6 +210,10 @@ func (w *world) orderingOrgs(wished []channelconfig.Consenter) []channelconfig.O
 // endpointsAfter sets the addresses of our ordering organisations to what holds once the target's consenters order.
 func (w *world) endpointsAfter(target *channelconfig.Channel) {
 	for i := range target.OrdererOrgs {
+		if w.stretched() && !w.isLocal(target.OrdererOrgs[i].MSPID) {
+			w.foreignEndpoints(&target.OrdererOrgs[i], target.Consenters)
+			continue
+		}
 		var list []string
 		for _, o := range w.roster.Orderers {
 			org := w.orgs[o.Spec.Organization]

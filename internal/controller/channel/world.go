@@ -21,8 +21,12 @@ type world struct {
 	roster *access.Roster
 	// orgs are the organisations whose public material is there, by name.
 	orgs map[string]*access.Organization
-	// members and consenters are the names that the spec asks for, sorted.
+	// members and consenters are the names that the spec asks for, sorted; those of other sites are among them.
 	members, consenters []string
+	// remotes are the orderers of other sites that are known here.
+	remotes []remote
+	// imports tells which nodes of other sites are reached from here.
+	imports map[string]bool
 	// certs of the orderers that have them, by name.
 	certs map[string]access.NodeCertificates
 
@@ -39,6 +43,12 @@ type world struct {
 	// flatWish and flatLedger are wish and ledger as settings.
 	flatWish, flatLedger settings
 	verdict              verdict
+	// urgent says that a configuration that was read a moment ago is not new enough.
+	urgent bool
+	// fresh says that the memory was made in this round and is not stored yet.
+	fresh bool
+	// proposal is the one that carries our newest change to other sites.
+	proposal string
 
 	nodes []*node
 }

@@ -119,13 +119,18 @@ func (n *Namespace) host(name string) string {
 	}
 	ip := n.prefix + strconv.Itoa(len(n.hosts)+1)
 	n.hosts[full] = ip
+	n.writeHosts()
+	return ip
+}
+
+// writeHosts writes the names that the nodes see.
+func (n *Namespace) writeHosts() {
 	var text strings.Builder
 	text.WriteString("127.0.0.1 localhost\n")
 	for _, h := range slices.Sorted(maps.Keys(n.hosts)) {
 		fmt.Fprintf(&text, "%s %s\n", n.hosts[h], h)
 	}
 	n.must(os.WriteFile(filepath.Join(n.dir, "hosts"), []byte(text.String()), 0o600))
-	return ip
 }
 
 // AddOrg makes an Organization with its issuers, administrator and public material, as its controller would.
@@ -198,6 +203,57 @@ func (n *Namespace) Start(name string) {
 		ConfigPath: n.programs.Config, MSPPath: dir + "/msp", DataPath: dir + "/data", TLS: tls,
 		Builders: []nodeenv.Builder{{Name: "heddle", Path: filepath.Join(n.dir, "builder"), Propagate: launch.Propagated()}},
 	})), n.programs.Peer(), "node", "start")
+}
+
+// Meet lets the nodes and controllers of two sites reach one another by name, as the links between sites do. It is
+// called when the nodes of both have been added.
+func (n *Namespace) Meet(other *Namespace) {
+	n.t.Helper()
+	for _, pair := range [][2]*Namespace{{n, other}, {other, n}} {
+		from, to := pair[0], pair[1]
+		from.mu.Lock()
+		hosts := maps.Clone(from.hosts)
+		from.mu.Unlock()
+		to.mu.Lock()
+		for name, ip := range hosts {
+			if strings.HasPrefix(ip, from.prefix) {
+				to.hosts[name] = ip
+			}
+		}
+		to.writeHosts()
+		to.mu.Unlock()
+	}
+}
+
+// AddRemote makes the Organization that stands here for one of another site, with the nodes that it offers and its
+// public material, as their controllers would.
+func (n *Namespace) AddRemote(from *Namespace, org, link string, nodes ...string) {
+	n.t.Helper()
+	o := from.Orgs[org]
+	join := func(blocks [][]byte) string { return string(slices.Concat(blocks...)) }
+	remote := &v1alpha1.Organization{ObjectMeta: n.Meta(org), Spec: v1alpha1.OrganizationSpec{
+		MSPID: o.MSPID,
+		Remote: &v1alpha1.RemoteOrganization{
+			Link: link, CACertificates: join(o.Material.CACerts), IntermediateCertificates: join(o.Material.IntermediateCerts),
+			TLSCACertificates: join(o.Material.TLSCACerts), TLSIntermediateCertificates: join(o.Material.TLSIntermediates),
+		},
+	}}
+	for _, name := range nodes {
+		node := v1alpha1.RemoteNode{Name: name, Port: v1alpha1.PortPeer}
+		if strings.HasPrefix(name, "orderer") {
+			secret := &corev1.Secret{ObjectMeta: from.Meta(name)}
+			n.must(from.client.Get(n.t.Context(), client.ObjectKeyFromObject(secret), secret))
+			tls, err := pki.ParseCert(secret.Data[specs.KeyNodeTLSCert])
+			n.must(err)
+			node = v1alpha1.RemoteNode{
+				Name: name, Port: v1alpha1.PortOrderer,
+				Certificate: string(secret.Data[specs.KeyCert]), TLSCertificate: string(pki.EncodeCerts(tls)),
+			}
+		}
+		remote.Spec.Remote.Nodes = append(remote.Spec.Remote.Nodes, node)
+	}
+	n.create(specs.MSPConfigMapFor(remote, o.Material, nil))
+	n.create(remote)
 }
 
 // AddCA runs an organisation's fabric-ca, or skips the test where there is none.

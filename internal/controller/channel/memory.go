@@ -19,6 +19,8 @@ type memory struct {
 	Accepted settings `json:"accepted,omitempty"`
 	// Tries are wishes that are on their way.
 	Tries map[string]try `json:"tries,omitempty"`
+	// Lost are settings of the ledger that have overtaken a wish: only a person can accept them.
+	Lost settings `json:"lost,omitempty"`
 }
 
 // try is a wish that is on its way to the ledger.
@@ -82,7 +84,7 @@ func compare(wish, ledger settings, m *memory) verdict {
 func (m *memory) learn(wish, ledger settings, v verdict, generation int64) *memory {
 	next := &memory{Wish: settings{}, Accepted: settings{}}
 	if m != nil {
-		next.Generation, next.Tries = m.Generation, maps.Clone(m.Tries)
+		next.Generation, next.Tries, next.Lost = m.Generation, maps.Clone(m.Tries), maps.Clone(m.Lost)
 		maps.Copy(next.Wish, m.Wish)
 		maps.Copy(next.Accepted, m.Accepted)
 	}
@@ -96,6 +98,7 @@ func (m *memory) learn(wish, ledger settings, v verdict, generation int64) *memo
 		}
 	}
 	maps.DeleteFunc(next.Accepted, func(key, l string) bool { return orAbsent(ledger[key]) != l })
+	maps.DeleteFunc(next.Lost, func(key, l string) bool { return orAbsent(ledger[key]) != l || wish[key] == ledger[key] })
 	if len(v.ours) == 0 {
 		next.Generation = generation
 	}
@@ -121,6 +124,10 @@ func (m *memory) overtake(before *memory, wish, ledger settings, ours []string) 
 			tries[key] = try{Wish: w, Ledger: l}
 		default:
 			set(m.Wish, key, w)
+			if m.Lost == nil {
+				m.Lost = settings{}
+			}
+			m.Lost[key] = orAbsent(l)
 		}
 	}
 	m.Tries = nil
@@ -132,12 +139,13 @@ func (m *memory) overtake(before *memory, wish, ledger settings, ours []string) 
 
 // accept notes that settings changed elsewhere are fine as they are.
 func (m *memory) accept(ledger settings, theirs []string) *memory {
-	next := &memory{Generation: m.Generation, Wish: maps.Clone(m.Wish), Accepted: maps.Clone(m.Accepted), Tries: m.Tries}
+	next := &memory{Generation: m.Generation, Wish: maps.Clone(m.Wish), Accepted: maps.Clone(m.Accepted), Tries: m.Tries, Lost: maps.Clone(m.Lost)}
 	if next.Accepted == nil {
 		next.Accepted = settings{}
 	}
 	for _, key := range theirs {
 		next.Accepted[key] = orAbsent(ledger[key])
+		delete(next.Lost, key)
 	}
 	return next
 }
@@ -162,7 +170,7 @@ func (m *memory) equal(o *memory) bool {
 	if m == nil || o == nil {
 		return m == o
 	}
-	return m.Generation == o.Generation && maps.Equal(m.Wish, o.Wish) && maps.Equal(m.Accepted, o.Accepted) && maps.Equal(m.Tries, o.Tries)
+	return m.Generation == o.Generation && maps.Equal(m.Wish, o.Wish) && maps.Equal(m.Accepted, o.Accepted) && maps.Equal(m.Tries, o.Tries) && maps.Equal(m.Lost, o.Lost)
 }
 
 func union(a, b settings) []string {

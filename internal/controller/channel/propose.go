@@ -108,6 +108,9 @@ func (r *Reconciler) agreed(ctx context.Context, w *world) ([]string, error) {
 	var out []string
 	for _, key := range w.verdict.theirs {
 		_, followed := w.memory.Accepted[key]
+		if w.memory.Lost[key] != "" {
+			continue
+		}
 		if slices.Contains(signed, key) || w.invited() && followed {
 			out = append(out, key)
 		}

@@ -139,6 +139,11 @@ func (w *world) keepForeign(c *channelconfig.Channel) {
 	}
 	c.ApplicationOrgs = keep(now.ApplicationOrgs, c.ApplicationOrgs, prefixMember, func(id string) bool { m, _ := w.namedMSP(id); return m })
 	c.OrdererOrgs = keep(now.OrdererOrgs, c.OrdererOrgs, prefixOrderers, func(id string) bool { _, n := w.namedMSP(id); return n })
+	// An orderer of another site is added by that site, which alone knows when it has caught up with the channel.
+	c.Consenters = slices.DeleteFunc(c.Consenters, func(x channelconfig.Consenter) bool {
+		return !w.isOurOrderer(x.Address().String()) &&
+			!slices.ContainsFunc(now.Consenters, func(have channelconfig.Consenter) bool { return have.Address() == x.Address() })
+	})
 	for _, have := range now.Consenters {
 		address := have.Address().String()
 		if w.isOurOrderer(address) || !w.namedConsenter(address) && w.remembered(prefixConsenter+address) {

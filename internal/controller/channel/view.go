@@ -47,7 +47,9 @@ func (v *View) Config() *channelconfig.Config { return v.w.ledger }
 func (v *View) Signers() []string { return v.w.signers() }
 
 // Sign adds the signatures of this site's organizations.
-func (v *View) Sign(ctx context.Context, up *channelconfig.Update) error { return v.r.sign(ctx, v.w, up) }
+func (v *View) Sign(ctx context.Context, up *channelconfig.Update) error {
+	return v.r.sign(ctx, v.w, up)
+}
 
 // Submit hands an update with its signatures to an orderer.
 func (v *View) Submit(ctx context.Context, up *channelconfig.Update) error {

@@ -168,7 +168,7 @@ func parse[T any, P interface {
 
 // Patterns of names.
 var (
-	siteName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	siteName    = regexp.MustCompile(`^[a-z][a-z0-9]{3,15}$`)
 	networkName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`)
 	networkID   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{6,38}[a-z0-9]$`)
 	orgName     = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$`)

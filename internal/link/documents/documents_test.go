@@ -14,8 +14,8 @@ import (
 const sixtyFour = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func descriptor() *documents.Descriptor {
-	return &documents.Descriptor{SiteID: "site-a", Networks: []documents.Network{{
-		Name: "trade", NetworkID: "id-12345", Version: "3.1.5", Consensus: "Raft", Sites: []string{"site-c"},
+	return &documents.Descriptor{SiteID: "sitea", Networks: []documents.Network{{
+		Name: "trade", NetworkID: "id-12345", Version: "3.1.5", Consensus: "Raft", Sites: []string{"sitec"},
 		Organizations: []documents.Organization{{
 			Name: "banka", MSPID: "BankAMSP", CACertificates: "PEM", TLSCACertificates: "PEM",
 			Nodes: []documents.Node{

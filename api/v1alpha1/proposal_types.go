@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"encoding/base64"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -58,9 +60,10 @@ type ProposalSpec struct {
 	Link string `json:"link,omitempty"`
 	// update is the configuration update that administrators sign: Fabric's message, in base64.
 	// +required
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=4
 	// +kubebuilder:validation:MaxLength=699052
-	Update []byte `json:"update,omitempty"`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]+={0,2}$`
+	Update string `json:"update,omitempty"`
 	// baseSequence is the sequence of the configuration that the update changes.
 	// +required
 	// +kubebuilder:validation:Minimum=0
@@ -82,6 +85,16 @@ type ProposalSpec struct {
 	// +listMapKey=link
 	// +kubebuilder:validation:MaxItems=16
 	Answers []ProposalAnswer `json:"answers,omitempty"`
+}
+
+// UpdateBytes is the update as Fabric has it; nil where the text is no base64.
+func (s *ProposalSpec) UpdateBytes() []byte {
+	// The field is a text because rules of the API server read fields of bytes in another alphabet of base64.
+	raw, err := base64.StdEncoding.DecodeString(s.Update)
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 // ProposalAnswer is what another site says to a proposal.

@@ -51,7 +51,7 @@ var transitions = map[string]struct {
 		want: []string{"invitation is immutable"}, good: "spec: {organizations: [bankb]}",
 	},
 	"proposal with another update": {
-		base: proposal, bad: "spec: {update: ZGVm}", want: []string{"make another proposal"}, good: "spec: {decision: Sign}",
+		base: proposal, from: "spec: {update: +/+/}", bad: "spec: {update: +/+A}", want: []string{"make another proposal"}, good: "spec: {decision: Sign}",
 	},
 	"proposal with another deadline": {
 		base: proposal, bad: `spec: {expiresAt: "2031-01-01T00:00:00Z"}`, want: []string{"make another proposal"}, good: "spec: {decision: Sign}",

@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -76,7 +77,7 @@ func (r *Reconciler) makeProposal(ctx context.Context, w *world, name, wish stri
 			Labels: map[string]string{v1alpha1.LabelNetwork: w.network, v1alpha1.LabelChannel: w.channel.Name, labelWish: wish},
 		},
 		Spec: v1alpha1.ProposalSpec{
-			Channel: w.channel.Name, ChannelID: w.channelID, Update: up.Raw,
+			Channel: w.channel.Name, ChannelID: w.channelID, Update: base64.StdEncoding.EncodeToString(up.Raw),
 			BaseSequence: ptr.To(int64(up.Sequence)), //nolint:gosec // counts updates
 			ExpiresAt:    metav1.NewTime(r.opts.Now().Add(term).Truncate(time.Second)),
 		},

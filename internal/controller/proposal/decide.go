@@ -109,7 +109,7 @@ func (r *Reconciler) deliver(ctx context.Context, w *world) error {
 		p := &w.proposal.Spec
 		err := r.send(ctx, w, link, documents.KindProposal, documents.Proposal{
 			Network: w.proposal.Namespace, NetworkID: w.networkID(), ChannelID: p.ChannelID,
-			Update: p.Update, BaseSequence: int64(w.base()), ExpiresAt: p.ExpiresAt.UTC(), //nolint:gosec // counts updates
+			Update: w.update.Raw, BaseSequence: int64(w.base()), ExpiresAt: p.ExpiresAt.UTC(), //nolint:gosec // counts updates
 		})
 		if err != nil {
 			failed = err

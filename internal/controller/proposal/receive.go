@@ -3,6 +3,7 @@ package proposal
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func (r *Reconciler) ReceiveProposal(ctx context.Context, from string, payload [
 			Labels: map[string]string{v1alpha1.LabelNetwork: doc.Network, v1alpha1.LabelChannel: ch.Name},
 		},
 		Spec: v1alpha1.ProposalSpec{
-			Channel: ch.Name, ChannelID: doc.ChannelID, Link: from, Update: doc.Update,
+			Channel: ch.Name, ChannelID: doc.ChannelID, Link: from, Update: base64.StdEncoding.EncodeToString(doc.Update),
 			BaseSequence: ptr.To(doc.BaseSequence), ExpiresAt: metav1.NewTime(doc.ExpiresAt.Truncate(time.Second)),
 		},
 	})
@@ -121,7 +122,7 @@ func (r *Reconciler) ReceiveSignature(ctx context.Context, from string, payload 
 	}
 	for i := range all.Items {
 		p := &all.Items[i]
-		if p.Spec.Link == "" && p.Spec.ChannelID == doc.ChannelID && digest(p.Spec.Update) == doc.Digest {
+		if p.Spec.Link == "" && p.Spec.ChannelID == doc.ChannelID && digest(p.Spec.UpdateBytes()) == doc.Digest {
 			return r.takeAnswer(ctx, from, p, doc)
 		}
 	}

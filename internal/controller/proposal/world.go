@@ -2,8 +2,6 @@ package proposal
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -115,9 +113,9 @@ func because(reason string) string {
 // look reads who takes part, and the channel as the ledger has it.
 func (r *Reconciler) look(ctx context.Context, w *world) error {
 	p := w.proposal
-	sum := sha256.Sum256(p.Spec.Update)
-	w.digest, w.delivered = hex.EncodeToString(sum[:]), slices.Clone(p.Status.Delivered)
-	w.update = &channelconfig.Update{ChannelID: p.Spec.ChannelID, Sequence: w.base(), Raw: p.Spec.Update}
+	raw := p.Spec.UpdateBytes()
+	w.digest, w.delivered = digest(raw), slices.Clone(p.Status.Delivered)
+	w.update = &channelconfig.Update{ChannelID: p.Spec.ChannelID, Sequence: w.base(), Raw: raw}
 	ch := &v1alpha1.Channel{}
 	err := r.opts.Client.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: p.Spec.Channel}, ch)
 	if apierrors.IsNotFound(err) {
@@ -153,7 +151,7 @@ func (r *Reconciler) moved(ctx context.Context, w *world) error {
 	case config.Sequence == w.base():
 		return nil
 	}
-	made, err := w.view.Made(ctx, w.base(), w.proposal.Spec.Update)
+	made, err := w.view.Made(ctx, w.base(), w.update.Raw)
 	if err != nil {
 		return err
 	}
@@ -176,7 +174,7 @@ func (r *Reconciler) expired(_ context.Context, w *world) error {
 // explain works out what the update does to the ledger's configuration, whatever its sender says.
 func (r *Reconciler) explain(_ context.Context, w *world) error {
 	config := w.view.Config()
-	target, err := config.Apply(w.proposal.Spec.Update)
+	target, err := config.Apply(w.update.Raw)
 	if err == nil {
 		err = w.words(config, target)
 	}

@@ -22,7 +22,7 @@ const (
 
 // Bounds of documents.
 const (
-	maxDescriptor = 2 << 20
+	maxDescriptor = 900 << 10
 	maxProposal   = 1 << 20
 	maxSignature  = 1 << 20
 

@@ -89,8 +89,8 @@ func TestDescriptorsThatAreRefused(t *testing.T) {
 			*o = append(*o, (*o)[0])
 			(*o)[1].Name = "other"
 		},
-		"too many":         func(d *documents.Descriptor) { d.Networks = make([]documents.Network, 33) },
-		"larger than 2MiB": func(d *documents.Descriptor) { d.SiteID = strings.Repeat("a", 2<<20) },
+		"too many":                func(d *documents.Descriptor) { d.Networks = make([]documents.Network, 33) },
+		"larger than a ConfigMap": func(d *documents.Descriptor) { d.SiteID = strings.Repeat("a", 900<<10) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := descriptor()

@@ -10,7 +10,7 @@ const (
 	LabelTenant = "heddle.dev/tenant"
 	// LabelOrganization names the Organization that an object belongs to.
 	LabelOrganization = "heddle.dev/organization"
-	// LabelComponent says what a pod is: peer, orderer, ca, chaincode or build.
+	// LabelComponent says what a pod is: peer, orderer, ca, chaincode, build, gateway or link.
 	LabelComponent = "heddle.dev/component"
 	// LabelNode names the Peer, Orderer or Organization (for its CA) that a pod serves.
 	LabelNode = "heddle.dev/node"
@@ -20,6 +20,10 @@ const (
 	LabelChaincode = "heddle.dev/chaincode"
 	// LabelBuild names the ChaincodeBuild that an object belongs to.
 	LabelBuild = "heddle.dev/build"
+	// LabelLink names the SiteLink that an object belongs to.
+	LabelLink = "heddle.dev/link"
+	// LabelImport names the NodeImport that a Service stands for.
+	LabelImport = "heddle.dev/import"
 	// LabelInline marks an object that a Network made from its own spec, with the Network's name as the value.
 	LabelInline = "heddle.dev/inline"
 	// LabelRetained marks data that outlived the object it was made for; the value is "true".
@@ -31,6 +35,9 @@ const (
 
 	// AnnotationConfigHash is set on a pod template: another value means that the pod must be replaced.
 	AnnotationConfigHash = "heddle.dev/config-hash"
+	// AnnotationConfig is set on a running pod of nginx when its files are others: the kubelet takes a change of the pod as
+	// the time to look at them.
+	AnnotationConfig = "heddle.dev/config"
 	// AnnotationPaused stops reconciliation of an object while it is present; the value is free text that says why.
 	AnnotationPaused = "heddle.dev/paused"
 	// AnnotationAdopt on a Channel accepts the ledger's configuration as it stands: Channel.spec is compared anew from there.
@@ -49,6 +56,8 @@ const (
 	ComponentCA        = "ca"
 	ComponentChaincode = "chaincode"
 	ComponentBuild     = "build"
+	ComponentGateway   = "gateway"
+	ComponentLink      = "link"
 )
 
 // Ports of the nodes, the same in every network.

@@ -631,7 +631,7 @@ func TestPartnerOf(t *testing.T) {
 	if got := standing(); got != Accepted {
 		t.Error(got)
 	}
-	l.Spec.Revoked = true
+	l.Spec.Partnership = v1alpha1.PartnershipRevoked
 	if got := standing(); got != Revoked {
 		t.Error(got)
 	}

@@ -52,7 +52,7 @@ func PartnerOf(l *v1alpha1.SiteLink) (*Partner, error) {
 	if meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.ConditionAccepted) {
 		p.Standing = Accepted
 	}
-	if l.Spec.Revoked {
+	if l.IsRevoked() || !l.DeletionTimestamp.IsZero() {
 		p.Standing = Revoked
 	}
 	var err error

@@ -166,6 +166,7 @@ type SiteLinkStatus struct {
 // +kubebuilder:resource:scope=Cluster,shortName=sl,categories=heddle
 // +kubebuilder:printcolumn:name="Site ID",type=string,JSONPath=`.spec.siteID`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Check",type=string,JSONPath=`.status.check`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoints[0]`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -258,6 +258,9 @@ func Untrusted(err error) bool {
 	return errors.As(err, &verification) || errors.As(err, &op) && op.Op == "remote error"
 }
 
+// WrongPin tells whether the inviting site showed another CA than the one that is pinned.
+func WrongPin(err error) bool { return errors.Is(err, errPin) }
+
 var errPin = errors.New("the site shows another CA than the invitation names: is the token genuine?")
 
 // verifyPin makes the check of a server whose CA is known by its hash alone.

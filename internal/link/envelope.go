@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -19,16 +20,27 @@ import (
 
 // Kinds of documents that this package and the controllers of sites send themselves.
 const (
-	// KindCA tells the CAs that verify the sender from now on: []string of certificates in PEM as CAList.
-	KindCA = "ca"
+	// KindSite tells of the sender itself, as a SiteDocument.
+	KindSite = "site"
 	// KindRevocation says that the partnership is over.
 	KindRevocation = "revocation"
 )
 
-// CAList is the payload of KindCA.
-type CAList struct {
-	// Certificates in PEM, all that are to be trusted: one, or two while the sender changes its CA.
+// SiteDocument is the payload of KindSite.
+type SiteDocument struct {
+	// DisplayName and Endpoints of the site.
+	DisplayName string   `json:"displayName,omitempty"`
+	Endpoints   []string `json:"endpoints"`
+	// Certificates in PEM are all CAs that are to be trusted: one, or two while the site changes its CA.
 	Certificates string `json:"certificates"`
+}
+
+// Check checks what a partner tells of itself, and returns its CAs.
+func (d *SiteDocument) Check() ([]*x509.Certificate, error) {
+	if err := errors.Join(checkName(d.DisplayName), checkEndpoints(d.Endpoints)); err != nil {
+		return nil, err
+	}
+	return ParseCAs([]byte(d.Certificates))
 }
 
 // Bounds of a document.

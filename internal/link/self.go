@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,12 @@ func (s *Self) Trusted() []*x509.Certificate {
 		return s.Announced
 	}
 	return []*x509.Certificate{s.CA.Cert}
+}
+
+// Same tells whether two are the same site with the same CAs.
+func (s *Self) Same(o *Self) bool {
+	return s.SiteID == o.SiteID && s.DisplayName == o.DisplayName && slices.Equal(s.Endpoints, o.Endpoints) && s.CA.Cert.Equal(o.CA.Cert) &&
+		slices.EqualFunc(s.Trusted(), o.Trusted(), (*x509.Certificate).Equal)
 }
 
 func (s *Self) now() time.Time {

@@ -55,6 +55,11 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 			NewID:    func() string { return strings.ToLower(rand.Text()) },
 		}))
 	}
+	if !namespaced {
+		if _, err := registerSites(mgr, cfg, recorder); err != nil {
+			return err
+		}
+	}
 	for _, c := range controllers {
 		if err := c.Register(mgr); err != nil {
 			return fmt.Errorf("add %T: %w", c, err)

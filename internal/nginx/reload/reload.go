@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -97,7 +98,7 @@ func fingerprint(folders []string) (string, error) {
 			_, _ = sum.Write(content)
 		}
 	}
-	return fmt.Sprintf("%x", sum.Sum(nil)), nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func read(path string) ([]byte, error) {

@@ -66,8 +66,8 @@ type site struct{ folder string }
 
 func (s site) write(t *testing.T, config string) {
 	t.Helper()
-	dir, err := os.MkdirTemp(s.folder, "..data-")
-	if err != nil {
+	dir := filepath.Join(s.folder, fmt.Sprintf("..%d", time.Now().UnixNano()))
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600); err != nil {
@@ -182,7 +182,7 @@ func TestOthersAreLeftAlone(t *testing.T) {
 			t.Errorf("%q got a signal", content)
 		}
 	}
-	if err := cmd.Process.Signal(os.Signal(os.Kill)); err != nil {
+	if err := cmd.Process.Signal(os.Kill); err != nil {
 		t.Errorf("it is gone: %v", err)
 	}
 }

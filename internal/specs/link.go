@@ -40,9 +40,7 @@ type Link struct {
 	Settings LinkSettings
 	// Exports are this site's nodes that the partner may reach.
 	Exports []v1alpha1.ExportedNode
-	// Imports says that nodes of the partner are imported.
-	Imports bool
-	// Endpoints of the partner's gateway, host:port.
+	// Endpoints of the partner's gateway, host:port, where nodes of it are imported.
 	Endpoints []string
 	// Site and Partner are the siteIDs.
 	Site, Partner string

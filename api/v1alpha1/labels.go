@@ -42,6 +42,30 @@ const (
 	AnnotationPaused = "heddle.dev/paused"
 	// AnnotationAdopt on a Channel accepts the ledger's configuration as it stands: Channel.spec is compared anew from there.
 	AnnotationAdopt = "heddle.dev/adopt"
+	// AnnotationInvite on a SiteLink is the UID of the SiteInvite that it came of.
+	AnnotationInvite = "heddle.dev/invite"
+	// AnnotationJoiner on a SiteInvite is who used its code: siteID and the pin of the CA.
+	AnnotationJoiner = "heddle.dev/joiner"
+	// AnnotationVoid on a SiteInvite says why its code counts no more.
+	AnnotationVoid = "heddle.dev/void"
+	// AnnotationCheck on a SiteLink that came of an invitation is the six digits that people at both sites compare.
+	AnnotationCheck = "heddle.dev/check"
+	// AnnotationNonce on a SiteLink that came of an invitation here is what the six digits were made with.
+	AnnotationNonce = "heddle.dev/nonce"
+	// AnnotationRevokedBy on a SiteLink says that the partner has ended the partnership.
+	AnnotationRevokedBy = "heddle.dev/revoked-by"
+	// AnnotationNotified on a SiteLink says that the partner knows of the end of the partnership.
+	AnnotationNotified = "heddle.dev/notified"
+	// AnnotationAnnounced on a SiteLink identifies what the partner was last told of this site's CAs and endpoints.
+	AnnotationAnnounced = "heddle.dev/announced"
+	// AnnotationTold on a SiteLink is the endpoints that the partner last told of itself.
+	AnnotationTold = "heddle.dev/told-endpoints"
+	// AnnotationGeneration on the Secret of a gateway's CA is the caGeneration it was made for.
+	AnnotationGeneration = "heddle.dev/ca-generation"
+	// AnnotationChanged on the Secret of a gateway's CA is when it took over from a former one (RFC 3339).
+	AnnotationChanged = "heddle.dev/ca-changed"
+	// AnnotationSite on the Secret of a gateway's CA is the siteID that it was made for.
+	AnnotationSite = "heddle.dev/site-id"
 	// AnnotationNotAfter carries the end of a certificate's validity (RFC 3339) on the Secret that holds it.
 	AnnotationNotAfter = "heddle.dev/not-after"
 

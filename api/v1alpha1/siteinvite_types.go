@@ -30,7 +30,7 @@ type SiteInviteSpec struct {
 	CodeHash string `json:"codeHash,omitempty"`
 	// expiresAt is when the code stops being taken.
 	// +required
-	ExpiresAt metav1.Time `json:"expiresAt,omitempty,omitzero"`
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 }
 
 // SiteInviteStatus is what has become of an invitation.

@@ -14,19 +14,14 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/keys"
 	"heddle.dev/heddle/internal/kube"
+	sites "heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/nginx"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
 )
 
-const (
-	day = 24 * time.Hour
-	// backdate forgives a partner whose clock is behind: sites have clocks of their own.
-	backdate = time.Hour
-)
-
 // lifetimes of a link's certificate: it is renewed when a third is left.
-func lifetimes() keys.Lifetimes { return keys.Lifetimes{Leaf: 30 * day} }
+func lifetimes() keys.Lifetimes { return keys.Lifetimes{Leaf: sites.LeafLifetime} }
 
 // ensureSecret keeps the key that this site shows to the partner, and what verifies the partner.
 func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
@@ -47,7 +42,7 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 		return fmt.Errorf("read Secret %q: %w", secret.Name, err)
 	}
 	want := keys.Want{
-		CommonName: s.spec.ServedAs(), SANs: []string{s.spec.ServedAs()}, Issuer: issuer, Lifetimes: lifetimes(), Now: s.now.Add(-backdate),
+		CommonName: s.spec.ServedAs(), SANs: []string{s.spec.ServedAs()}, Issuer: issuer, Lifetimes: lifetimes(), Now: s.now.Add(-sites.Backdate),
 	}
 	pair, _, err := keys.TLS(keys.Read(live.Data, specs.KeyNodeTLSCert, specs.KeyNodeTLSKey), want)
 	if err != nil {

@@ -166,7 +166,7 @@ func TestSpecRevokesAtOnce(t *testing.T) {
 	w.export(t, "peer0-banka")
 	w.state(t, v1alpha1.LinkUp)
 	w.Eventually(t, "the link runs", func() bool { return w.replicas(t) == 1 })
-	controllertest.Change(t, w.Space, w.link, func(l *v1alpha1.SiteLink) { l.Spec.Revoked = true })
+	controllertest.Change(t, w.Space, w.link, func(l *v1alpha1.SiteLink) { l.Spec.Partnership = v1alpha1.PartnershipRevoked })
 	w.Eventually(t, "nothing is left of a revoked link", func() bool { return w.gone(t) })
 }
 

@@ -113,7 +113,7 @@ func (r *Reconciler) observeUse(ctx context.Context, s *scope) error {
 
 // wanted tells whether there has to be anything at all: for a partner that both sites agreed to, and that is needed here.
 func (s *scope) wanted() bool {
-	if s.link == nil || !s.used || !s.link.DeletionTimestamp.IsZero() || s.link.Spec.Revoked {
+	if s.link == nil || !s.used || !s.link.DeletionTimestamp.IsZero() || s.link.IsRevoked() {
 		return false
 	}
 	return s.link.Status.State == v1alpha1.LinkUp || s.link.Status.State == v1alpha1.LinkDown

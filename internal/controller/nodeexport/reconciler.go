@@ -177,7 +177,7 @@ func (r *Reconciler) partners(ctx context.Context, s *scope) error {
 // State says what a partnership keeps from going on; nil while the partner answers. NodeImports say the same.
 func State(link *v1alpha1.SiteLink) error {
 	switch state := link.Status.State; {
-	case link.Spec.Revoked || state == v1alpha1.LinkRevoked:
+	case link.IsRevoked() || state == v1alpha1.LinkRevoked:
 		return kube.Stalled(v1alpha1.ReasonRevoked, "The partnership with %q is revoked", link.Name)
 	case state == v1alpha1.LinkUp:
 		return nil

@@ -145,7 +145,7 @@ func (r *Reconciler) findLink(ctx context.Context, s *scope) error {
 		return fmt.Errorf("read SiteLink: %w", err)
 	}
 	gone := apierrors.IsNotFound(err) || !link.DeletionTimestamp.IsZero()
-	if !gone && !link.Spec.Revoked && link.Status.State != v1alpha1.LinkRevoked {
+	if !gone && !link.IsRevoked() && link.Status.State != v1alpha1.LinkRevoked {
 		s.link = &link
 		return nil
 	}

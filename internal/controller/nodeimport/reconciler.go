@@ -70,6 +70,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Owns(&corev1.Service{}).
 		Watches(&v1alpha1.SiteLink{}, all).
 		Watches(&appsv1.Deployment{}, all).
+		Watches(&corev1.ConfigMap{}, all).
 		// One of them may have had the name, or be about to.
 		Watches(&v1alpha1.Peer{}, all).
 		Watches(&v1alpha1.Orderer{}, all).
@@ -81,8 +82,8 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return nil
 }
 
-// imports wakes the imports that have to do with an object: those of a SiteLink, those of a link's Deployment, and the
-// namesake of a node.
+// imports wakes the imports that have to do with an object: those of a SiteLink, those of a link's Deployment, those that
+// an organization's published roots may verify, and the namesake of a node.
 func (r *Reconciler) imports(ctx context.Context, obj client.Object) []ctrl.Request {
 	var opts []client.ListOption
 	link := obj.GetName()
@@ -93,6 +94,11 @@ func (r *Reconciler) imports(ctx context.Context, obj client.Object) []ctrl.Requ
 			return nil
 		}
 		opts = append(opts, client.InNamespace(o.Namespace))
+	case *corev1.ConfigMap:
+		if org := o.Labels[v1alpha1.LabelOrganization]; org == "" || o.Name != specs.MSPConfigMap(org) {
+			return nil
+		}
+		link, opts = "", append(opts, client.InNamespace(o.Namespace))
 	default:
 		return []ctrl.Request{{NamespacedName: client.ObjectKeyFromObject(obj)}}
 	}
@@ -103,7 +109,7 @@ func (r *Reconciler) imports(ctx context.Context, obj client.Object) []ctrl.Requ
 	}
 	var out []ctrl.Request
 	for i := range list.Items {
-		if list.Items[i].Spec.Link == link {
+		if link == "" || list.Items[i].Spec.Link == link {
 			out = append(out, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 		}
 	}

@@ -111,7 +111,6 @@ func Parse(args []string, env func(string) string, out io.Writer) (Config, error
 	if dns != "" {
 		cfg.Links.DNS = strings.Split(dns, ",")
 	}
-	completeDNS(&cfg.Links, resolvConf)
 	return cfg, cfg.complete()
 }
 

@@ -13,8 +13,11 @@ import (
 	"heddle.dev/heddle/internal/controller/chaincodebuild"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/identity"
+	"heddle.dev/heddle/internal/controller/link"
 	"heddle.dev/heddle/internal/controller/network"
 	"heddle.dev/heddle/internal/controller/node"
+	"heddle.dev/heddle/internal/controller/nodeexport"
+	"heddle.dev/heddle/internal/controller/nodeimport"
 	"heddle.dev/heddle/internal/controller/organization"
 	"heddle.dev/heddle/internal/controller/watch"
 	"heddle.dev/heddle/internal/specs"
@@ -53,7 +56,11 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder,
 			Operator: specs.Operator{Namespace: SystemNamespace, ServiceAccount: specs.OperatorName},
 			NewID:    func() string { return strings.ToLower(rand.Text()) },
-		}))
+		}),
+			link.New(link.Options{Settings: cfg.Links, System: SystemNamespace, Secrets: secrets}),
+			nodeexport.New(),
+			nodeimport.New(nodeimport.Options{Dial: cfg.Dial}),
+		)
 	}
 	if !namespaced {
 		if _, err := registerSites(mgr, cfg, recorder); err != nil {

@@ -40,9 +40,7 @@ type Link struct {
 	Settings LinkSettings
 	// Exports are this site's nodes that the partner may reach.
 	Exports []v1alpha1.ExportedNode
-	// Imports says that nodes of the partner are imported.
-	Imports bool
-	// Endpoints of the partner's gateway, host:port.
+	// Endpoints of the partner's gateway, host:port, where nodes of it are imported.
 	Endpoints []string
 	// Site and Partner are the siteIDs.
 	Site, Partner string
@@ -123,7 +121,7 @@ func LinkPolicies(l Link) []*networkingv1.NetworkPolicy {
 	pod := p.policy(LinkName(l.Name), l.selects(), []networkingv1.NetworkPolicyIngressRule{
 		{From: gateway, Ports: tcp(nginx.PortIngress)},
 		{From: append(nodes, namespaces(l.System)...), Ports: tcp(nginx.PortEgress)},
-	}, append(l.toExports(), l.toPartner()...))
+	}, append(append([]networkingv1.NetworkPolicyEgressRule{toDNS()}, l.toExports()...), l.toPartner()...))
 	exports := p.policy(LinkName(l.Name)+"-exports", nil, []networkingv1.NetworkPolicyIngressRule{
 		{From: own, Ports: tcp(v1alpha1.PortOrderer, v1alpha1.PortPeer)},
 	}, nil)

@@ -66,8 +66,6 @@ const (
 	AnnotationChanged = "heddle.dev/ca-changed"
 	// AnnotationSite on the Secret of a gateway's CA is the siteID that it was made for.
 	AnnotationSite = "heddle.dev/site-id"
-	// AnnotationNudged on a gateway's pod identifies the configuration for which the kubelet was made to look at it.
-	AnnotationNudged = "heddle.dev/nudged"
 	// AnnotationNotAfter carries the end of a certificate's validity (RFC 3339) on the Secret that holds it.
 	AnnotationNotAfter = "heddle.dev/not-after"
 

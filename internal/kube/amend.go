@@ -23,8 +23,8 @@ func (a *Applier) Amend(ctx context.Context, read client.Object, change func(cli
 	return nil
 }
 
-// Annotate sets one annotation of an object that was read, as Amend does.
-func (a *Applier) Annotate(ctx context.Context, read client.Object, key, value string) error {
+// Mark sets one annotation of an object that was read, as Amend does.
+func (a *Applier) Mark(ctx context.Context, read client.Object, key, value string) error {
 	return a.Amend(ctx, read, func(o client.Object) { SetAnnotation(o, key, value) })
 }
 

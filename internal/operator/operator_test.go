@@ -78,6 +78,7 @@ func TestParse(t *testing.T) {
 			}
 			want := operator.Config{
 				Lease: operator.SystemNamespace, Identity: "me", MetricsAddress: ":8080", HealthAddress: ":8081",
+				JoinAddress: ":9445", SiteAddress: ":9446",
 				BuilderImage: "heddle.dev/heddle-builder:dev",
 				Builds:       specs.BuildSettings{GoImage: "heddle.dev/heddle-build-go:dev", NodeImage: "heddle.dev/heddle-build-node:dev"},
 				Links:        specs.LinkSettings{Image: "heddle.dev/heddle-nginx:dev"},

@@ -14,6 +14,7 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/nginx"
 	"heddle.dev/heddle/internal/specs"
 )
 
@@ -31,6 +32,10 @@ func (r *Reconciler) gateway(ctx context.Context, s *scope) error {
 	if err != nil {
 		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "The gateway cannot be set up: %s", err)
 	}
+	had, err := r.rendered(ctx)
+	if err != nil {
+		return err
+	}
 	objects := []client.Object{
 		specs.GatewayConfigMap(g, text), specs.GatewayDeployment(g), specs.GatewayPublicService(g), specs.SiteOperatorService(g),
 	}
@@ -42,10 +47,27 @@ func (r *Reconciler) gateway(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
+	if had == "" {
+		return kube.Waiting(v1alpha1.ReasonProgressing, time.Second, "The gateway is being made")
+	}
+	if had != text {
+		// The kubelet has to hear of the change before it is made to look.
+		return kube.LookAgain(time.Second)
+	}
 	if err := r.nudge(ctx, text); err != nil {
 		return err
 	}
 	return r.serving(ctx)
+}
+
+// rendered is the configuration that was there before.
+func (r *Reconciler) rendered(ctx context.Context) (string, error) {
+	have := &corev1.ConfigMap{}
+	err := r.opts.Reader.Get(ctx, client.ObjectKey{Namespace: r.opts.System, Name: specs.GatewayName}, have)
+	if client.IgnoreNotFound(err) != nil {
+		return "", fmt.Errorf("read the gateway's configuration: %w", err)
+	}
+	return have.Data[nginx.ConfigFile], nil
 }
 
 // networks are those that exports and imports link to each partner.
@@ -85,10 +107,10 @@ func (r *Reconciler) nudge(ctx context.Context, text string) error {
 	want := hex.EncodeToString(sum[:8])
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if pod.Annotations[v1alpha1.AnnotationNudged] == want || !pod.DeletionTimestamp.IsZero() {
+		if pod.Annotations[v1alpha1.AnnotationConfig] == want || !pod.DeletionTimestamp.IsZero() {
 			continue
 		}
-		if err := r.apply.Annotate(ctx, pod, v1alpha1.AnnotationNudged, want); err != nil {
+		if err := r.apply.Annotate(ctx, pod, v1alpha1.AnnotationConfig, want); err != nil {
 			return err
 		}
 	}

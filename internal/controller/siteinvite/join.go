@@ -100,9 +100,9 @@ func (r *Reconciler) claim(ctx context.Context, invite *v1alpha1.SiteInvite, j *
 			return err
 		}
 		ctrl.LoggerFrom(ctx).Info("Site uses invitation", "invite", invite.Name, "site", j.SiteID)
-		return r.apply.Annotate(ctx, invite, v1alpha1.AnnotationJoiner, mine)
+		return r.apply.Mark(ctx, invite, v1alpha1.AnnotationJoiner, mine)
 	}
-	if err := r.apply.Annotate(ctx, invite, v1alpha1.AnnotationVoid, "its code was used twice, the second time by a site that calls itself "+j.SiteID); err != nil {
+	if err := r.apply.Mark(ctx, invite, v1alpha1.AnnotationVoid, "its code was used twice, the second time by a site that calls itself "+j.SiteID); err != nil {
 		return err
 	}
 	ctrl.LoggerFrom(ctx).Info("Invitation is void", "invite", invite.Name, "site", j.SiteID)

@@ -116,7 +116,7 @@ func (r *Reconciler) compare(ctx context.Context, s *scope) error {
 		s.invite.Annotations[v1alpha1.AnnotationVoid] != "" {
 		return nil
 	}
-	return r.apply.Annotate(ctx, s.invite, v1alpha1.AnnotationVoid, "the six digits did not match")
+	return r.apply.Mark(ctx, s.invite, v1alpha1.AnnotationVoid, "the six digits did not match")
 }
 
 // void ends what came of an invitation that somebody else may have, unless a person has approved it with the digits.

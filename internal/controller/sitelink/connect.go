@@ -141,7 +141,7 @@ func (r *Reconciler) announce(ctx context.Context, s *scope) error {
 		ctrl.LoggerFrom(ctx).V(1).Info("Partner was not told of this site", "cause", err.Error())
 		return kube.LookAgain(announceAgain)
 	}
-	return r.apply.Annotate(ctx, s.link, v1alpha1.AnnotationAnnounced, want)
+	return r.apply.Mark(ctx, s.link, v1alpha1.AnnotationAnnounced, want)
 }
 
 func (s *scope) summarize(l *v1alpha1.SiteLink, now time.Time) {

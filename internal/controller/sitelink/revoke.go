@@ -39,7 +39,7 @@ func (r *Reconciler) ended(ctx context.Context, s *scope) error {
 			stalled.After = noticeAgain
 			break
 		}
-		if err := r.apply.Annotate(ctx, s.link, v1alpha1.AnnotationNotified, "yes"); err != nil {
+		if err := r.apply.Mark(ctx, s.link, v1alpha1.AnnotationNotified, "yes"); err != nil {
 			return err
 		}
 	}

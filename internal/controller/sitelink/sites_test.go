@@ -1,7 +1,9 @@
 package sitelink_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,8 +80,8 @@ func server(t *testing.T, n int) *apiserver.Server {
 	return servers.all[n]
 }
 
-// newSite runs an operator in a cluster, the n-th, for one test.
-func newSite(t *testing.T, n int, id string) *site {
+// newCluster runs an operator in a cluster, the n-th, for one test. Its public port knows the names of the site id.
+func newCluster(t *testing.T, n int, id string) *site {
 	t.Helper()
 	s := &site{api: server(t, n)}
 	scheme := runtime.NewScheme()
@@ -101,6 +104,13 @@ func newSite(t *testing.T, n int, id string) *site {
 	})
 	t.Cleanup(func() { s.clean(t) })
 	s.run(t, join, api)
+	return s
+}
+
+// newSite is a cluster that is set up as a site.
+func newSite(t *testing.T, n int, id string) *site {
+	t.Helper()
+	s := newCluster(t, n, id)
 	s.make(t, &v1alpha1.Site{
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SiteName},
 		Spec:       v1alpha1.SiteSpec{SiteID: id, DisplayName: "Site " + id, Endpoints: []string{s.gate.Address()}},
@@ -331,7 +341,7 @@ func noForeignKeys(t *testing.T, a, b *site) {
 		}
 		for _, s := range secrets.Items {
 			for _, v := range s.Data {
-				if strings.Contains(string(v), string(ca.Data[corev1.TLSPrivateKeyKey])) {
+				if bytes.Contains(v, ca.Data[corev1.TLSPrivateKeyKey]) {
 					t.Errorf("Secret %q holds the other site's key", s.Name)
 				}
 			}
@@ -587,14 +597,14 @@ func TestHandMade(t *testing.T) {
 		s.get(t, ca)
 		return string(ca.Data[corev1.TLSCertKey])
 	}
-	make := func(s, partner *site, name, id, ca string) {
+	know := func(s, partner *site, name, id, ca string) {
 		s.make(t, &v1alpha1.SiteLink{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec:       v1alpha1.SiteLinkSpec{SiteID: id, Endpoints: []string{partner.gate.Address()}, CACertificates: ca},
 		})
 	}
-	make(a, b, "bank-b", "bankb1", certificate(b))
-	make(b, a, "bank-a", "banka1", certificate(b))
+	know(a, b, "bank-b", "bankb1", certificate(b))
+	know(b, a, "bank-a", "banka1", certificate(b))
 	b.eventually(t, "the wrong CA is told", func() error {
 		if c := ready(b.link(t, "bank-a")); c == nil || c.Reason != v1alpha1.ReasonUntrusted {
 			return fmt.Errorf("%+v", c)
@@ -605,11 +615,96 @@ func TestHandMade(t *testing.T) {
 	a.await(t, "bank-b", v1alpha1.LinkUp)
 	b.await(t, "bank-a", v1alpha1.LinkUp)
 	// A second SiteLink to the same site is a mistake.
-	make(b, a, "again", "banka1", certificate(a))
+	know(b, a, "again", "banka1", certificate(a))
 	b.eventually(t, "the second one is refused", func() error {
 		if c := ready(b.link(t, "again")); c == nil || c.Reason != v1alpha1.ReasonConflict {
 			return fmt.Errorf("%+v", c)
 		}
 		return nil
 	})
+}
+
+// serve makes the gateway's pod ready, as the Deployment controller and the kubelet would.
+func (s *site) serve(t *testing.T) {
+	t.Helper()
+	s.eventually(t, "the gateway's Deployment", func() error {
+		d := &appsv1.Deployment{}
+		if err := s.Get(t.Context(), client.ObjectKey{Namespace: specs.SystemNamespace, Name: specs.GatewayName}, d); err != nil {
+			return err
+		}
+		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
+		return s.Status().Update(t.Context(), d)
+	})
+}
+
+// heddle runs the command at a site, and reads what it prints as JSON.
+func (s *site) heddle(t *testing.T, want int, in string, into any, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := cli.Run(t.Context(), cli.Options{
+		Program: "heddle", Args: append(args, "--kubeconfig", s.api.Kubeconfig, "-o", "json"), In: strings.NewReader(in), Out: &out, Err: &errs,
+	})
+	if code != want {
+		t.Fatalf("heddle %s ended with %d, want %d: %s", strings.Join(args, " "), code, want, errs.String())
+	}
+	if into != nil {
+		if err := json.Unmarshal(out.Bytes(), into); err != nil {
+			t.Fatalf("heddle %s: %v in %q", strings.Join(args, " "), err, out.String())
+		}
+	}
+	return errs.String()
+}
+
+// TestCommands goes the whole way with the command alone.
+func TestCommands(t *testing.T) {
+	a, b := newCluster(t, 0, "banka1"), newCluster(t, 1, "bankb1")
+	if text := a.heddle(t, cli.ExitNotFound, "", nil, "site", "invite", "bank-b"); !strings.Contains(text, "heddle site init") {
+		t.Errorf("no hint: %s", text)
+	}
+	a.heddle(t, cli.ExitUsage, "", nil, "site", "init")
+	for id, s := range map[string]*site{"banka1": a, "bankb1": b} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.serve(t)
+		}()
+		s.heddle(t, cli.ExitOK, "", nil, "site", "init", "--site-id", id, "--endpoint", s.gate.Address(), "--display-name", "Bank "+id, "--node-port", "30443")
+		<-done
+	}
+	var issued struct{ Name, Token string }
+	a.heddle(t, cli.ExitOK, "", &issued, "site", "invite", "bank-b", "--expires", "10m")
+	b.heddle(t, cli.ExitUsage, "", nil, "site", "join", issued.Token[1:])
+	var joined, l v1alpha1.SiteLink
+	b.heddle(t, cli.ExitOK, issued.Token+"\n", &joined, "site", "join", "-")
+	if joined.Name != "bank-banka1" || joined.Status.Check == "" {
+		t.Fatalf("it joined as %q: %+v", joined.Name, joined.Status)
+	}
+	b.heddle(t, cli.ExitFailed, issued.Token, nil, "site", "join", "-")
+	b.heddle(t, cli.ExitUsage, "", nil, "site", "approve", joined.Name, joined.Status.Check)
+	a.heddle(t, cli.ExitUsage, "", nil, "site", "approve", "bank-b", "12345")
+	a.heddle(t, cli.ExitNotFound, "", nil, "site", "approve", "bank-x", "123-456")
+	a.heddle(t, cli.ExitOK, strings.ReplaceAll(joined.Status.Check, "-", " ")+"\n", &l, "site", "approve", "bank-b")
+	if l.Status.State != v1alpha1.LinkUp {
+		t.Errorf("it is %q", l.Status.State)
+	}
+	b.await(t, joined.Name, v1alpha1.LinkUp)
+	var list struct {
+		Site  v1alpha1.Site
+		Links []v1alpha1.SiteLink
+	}
+	a.heddle(t, cli.ExitOK, "", &list, "site", "list")
+	if list.Site.Status.SiteID != "banka1" || len(list.Links) != 1 || list.Links[0].Spec.DisplayName != "Bank bankb1" {
+		t.Errorf("%+v", list)
+	}
+	var local v1alpha1.Site
+	a.heddle(t, cli.ExitOK, "", &local, "site", "rotate")
+	if local.Status.CAGeneration != 1 || local.Status.Pin == list.Site.Status.Pin {
+		t.Errorf("%+v", local.Status)
+	}
+	b.await(t, joined.Name, v1alpha1.LinkUp)
+	b.heddle(t, cli.ExitOK, "", &l, "site", "revoke", joined.Name)
+	if !l.IsRevoked() {
+		t.Errorf("%+v", l.Spec)
+	}
+	a.await(t, "bank-b", v1alpha1.LinkRevoked)
 }

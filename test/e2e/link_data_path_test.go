@@ -316,9 +316,11 @@ func (p *dataPath) revoked(ctx context.Context, t *testing.T) {
 	}
 	c.lives(ctx, t, "c")
 	p.a.state(ctx, t, "bank-b", v1alpha1.LinkRevoked)
+	said := time.Now()
 	if err := b.dies(ctx, 5*time.Second); err != nil {
 		t.Errorf("the tunnel of a revoked partner: %v", err)
 	}
+	progress("its tunnel is dead after %.1f s", time.Since(said).Seconds())
 	if err := p.fromB.reach(ctx, t, p.host(), p.roots); err == nil {
 		t.Error("a revoked partner still comes in")
 	}

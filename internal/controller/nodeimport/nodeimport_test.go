@@ -43,6 +43,9 @@ func start(t *testing.T) *world {
 	w := &world{Space: e, link: &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: controllertest.Name("p")}}}
 	w.link.Spec.SiteID, w.link.Spec.Endpoints = "bankb2", []string{"192.0.2.7:30443"}
 	e.Make(t, w.link)
+	d := specs.LinkDeployment(specs.Link{Place: specs.Place{Network: e.Namespace}, Name: w.link.Name, Settings: specs.LinkSettings{Image: "nginx:1"}}, true)
+	e.Make(t, d)
+	e.Serve(t, d.Name, true)
 	e.Start(t, operator.CacheOptions, operator.ClientOptions(), nodeimport.New(nodeimport.Options{Dial: w.dial}))
 	return w
 }

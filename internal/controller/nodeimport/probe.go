@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,15 +54,35 @@ func (r *Reconciler) findRoots(ctx context.Context, s *scope) error {
 	return kube.Waiting(v1alpha1.ReasonUntrusted, later, "%s", message)
 }
 
+// findPod waits for the link to run: a name that is asked for too early is remembered as none by the cluster's DNS.
+func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
+	var d appsv1.Deployment
+	name := specs.LinkName(s.link.Name)
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: s.node.Namespace, Name: name}, &d)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read Deployment of link: %w", err)
+	}
+	if err == nil && d.Status.AvailableReplicas > 0 {
+		return nil
+	}
+	message := fmt.Sprintf("Waiting for the pod of Deployment %q", name)
+	s.say(v1alpha1.ConditionConnected, metav1.ConditionFalse, v1alpha1.ReasonWaitingForPod, "%s", message)
+	return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "%s", message)
+}
+
 // admit makes the Service once the node was seen to be the right one; before, the way there is the link's own Service.
 func (r *Reconciler) admit(ctx context.Context, s *scope) error {
-	if !s.admitted {
-		way := specs.Address(specs.LinkName(s.link.Name), s.node.Namespace, nginx.PortEgress)
-		if err := r.look(ctx, s, way); err != nil {
-			return err
-		}
+	if s.admitted {
+		return r.apply.Apply(ctx, s.node, specs.ImportService(s.node))
 	}
-	return r.apply.Apply(ctx, s.node, specs.ImportService(s.node))
+	way := specs.Address(specs.LinkName(s.link.Name), s.node.Namespace, nginx.PortEgress)
+	if err := r.look(ctx, s, way); err != nil {
+		return err
+	}
+	if err := r.apply.Apply(ctx, s.node, specs.ImportService(s.node)); err != nil {
+		return err
+	}
+	return kube.Waiting(v1alpha1.ReasonProgressing, time.Second, "Waiting for the Service to be known by name")
 }
 
 // probe goes the whole way that callers go.

@@ -131,7 +131,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return kube.Reconcile(ctx, r.rounds, req, &v1alpha1.NodeImport{}, kube.Flow[*v1alpha1.NodeImport]{
 		Steps: func(ctx context.Context, i *v1alpha1.NodeImport) error {
 			s := &scope{node: i}
-			return kube.Run(ctx, s, r.findLink, r.findService, r.unclaimed, r.state, r.offered, r.findRoots, r.admit, r.probe)
+			return kube.Run(ctx, s, r.findLink, r.findService, r.unclaimed, r.state, r.offered, r.findRoots, r.findPod, r.admit, r.probe)
 		},
 	})
 }

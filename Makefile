@@ -82,7 +82,7 @@ verify: $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)
 
 .PHONY: images _images _programs
 MKIMAGES := $(BIN)/mkimages -out out/images -bin $(BIN) -fabric-bin '$(FABRIC_BIN)' -simulated-bin out/fabsim/bin -version '$(VERSION)' \
-	-fabric-version $(FABRIC_VERSION) -ca-version $(FABRIC_CA_VERSION)
+	-fabric-version $(FABRIC_VERSION) -ca-version $(FABRIC_CA_VERSION) -nginx
 images: _programs _couchdb
 	$(MKIMAGES) -couchdb-version $(COUCHDB_VERSION) -couchsim out/couchsim
 

@@ -68,6 +68,10 @@ func (l *SiteLink) GetConditions() *[]metav1.Condition { return &l.Status.Condit
 // SetObservedGeneration notes the generation that the status speaks of.
 func (l *SiteLink) SetObservedGeneration(g int64) { l.Status.ObservedGeneration = g }
 
+// IsRevoked tells whether the partnership is over by this site's word, or by the partner's, which the operator writes
+// into the spec.
+func (l *SiteLink) IsRevoked() bool { return l.Spec.Partnership == PartnershipRevoked }
+
 // GetConditions returns a pointer to the conditions in the NodeExport's status.
 func (e *NodeExport) GetConditions() *[]metav1.Condition { return &e.Status.Conditions }
 

@@ -86,6 +86,18 @@ const (
 	ReasonCertificateRenewed = "CertificateRenewed"
 	// ReasonPendingApproval: a person at the inviting site has to compare six digits and to approve.
 	ReasonPendingApproval = "PendingApproval"
+	// ReasonCheckMismatch: the six digits that were heard from the partner are not those that are shown here.
+	ReasonCheckMismatch = "CheckMismatch"
+	// ReasonInviteVoid: an invitation's code counts no more, since somebody else may have it.
+	ReasonInviteVoid = "InviteVoid"
+	// ReasonInviteExpired: nobody used an invitation in time.
+	ReasonInviteExpired = "InviteExpired"
+	// ReasonJoinRefused: the inviting site does not take the code.
+	ReasonJoinRefused = "JoinRefused"
+	// ReasonKeyLost: a key that others know is gone: it has to be restored, or a person has to begin anew.
+	ReasonKeyLost = "KeyLost"
+	// ReasonRotating: a CA is being changed.
+	ReasonRotating = "Rotating"
 	// ReasonRevoked: the partnership of two sites is over.
 	ReasonRevoked = "Revoked"
 	// ReasonUnreachable: a partner, or its node, does not answer.

@@ -43,6 +43,12 @@ type SiteSpec struct {
 	// +kubebuilder:validation:items:MaxLength=259
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[[][0-9a-f:.]+[]]):[1-9][0-9]{0,4}$')",message="endpoints must be host:port, such as gateway.bank-a.example:30443"
 	Endpoints []string `json:"endpoints,omitempty"`
+	// caGeneration is raised by one to change the CA of the gateway: partners are told of the next CA, trust both for a
+	// while, and drop the former one.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:XValidation:rule="self >= oldSelf",message="caGeneration cannot be lowered: a former CA does not come back"
+	CAGeneration int32 `json:"caGeneration,omitempty"`
 	// gateway describes the pod behind the endpoints.
 	// +optional
 	// +kubebuilder:default={}
@@ -88,6 +94,14 @@ type SiteStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Pin string `json:"pin,omitempty"`
+	// nextPin is the pin of the CA that takes over when all partners trust it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	NextPin string `json:"nextPin,omitempty"`
+	// caGeneration is that of the CA which is in use.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	CAGeneration int32 `json:"caGeneration,omitempty"`
 	// certificates of the gateway's CA and of the site itself with their end.
 	// +optional
 	// +listType=map

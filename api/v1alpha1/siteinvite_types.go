@@ -30,7 +30,7 @@ type SiteInviteSpec struct {
 	CodeHash string `json:"codeHash,omitempty"`
 	// expiresAt is when the code stops being taken.
 	// +required
-	ExpiresAt metav1.Time `json:"expiresAt,omitempty,omitzero"`
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 }
 
 // SiteInviteStatus is what has become of an invitation.
@@ -62,9 +62,11 @@ type SiteInviteStatus struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=heddle
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Expires",type=date,JSONPath=`.spec.expiresAt`
 // +kubebuilder:printcolumn:name="Used By",type=string,JSONPath=`.status.usedBy`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 24 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 24 characters that starts with a letter"
 type SiteInvite struct {
 	metav1.TypeMeta `json:",inline"`

@@ -21,8 +21,19 @@ const (
 	LinkRevoked SiteLinkState = "Revoked"
 )
 
+// Partnership says whether a partner is wanted.
+// +kubebuilder:validation:Enum=Active;Revoked
+type Partnership string
+
+const (
+	// PartnershipActive: the partner is wanted.
+	PartnershipActive Partnership = "Active"
+	// PartnershipRevoked: it is over, for good.
+	PartnershipRevoked Partnership = "Revoked"
+)
+
 // SiteLinkSpec describes a partner: another site.
-// +kubebuilder:validation:XValidation:rule="!oldSelf.revoked || self.revoked",message="a revoked partnership stays so: delete the SiteLink and invite the site again"
+// +kubebuilder:validation:XValidation:rule="oldSelf.?partnership.orValue('Active') != 'Revoked' || self.?partnership.orValue('Active') == 'Revoked'",message="a revoked partnership stays so: delete the SiteLink and invite the site again"
 type SiteLinkSpec struct {
 	// siteID of the partner. Immutable.
 	// +required
@@ -60,10 +71,10 @@ type SiteLinkSpec struct {
 	// +kubebuilder:validation:MaxLength=7
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{3}-[0-9]{3}$')",message="check must be six digits, such as 731-204"
 	Check string `json:"check,omitempty"`
-	// revoked ends the partnership for good.
+	// partnership is Active unless given; Revoked ends it for good.
 	// +optional
-	// +kubebuilder:default=false
-	Revoked bool `json:"revoked"`
+	// +kubebuilder:default=Active
+	Partnership Partnership `json:"partnership,omitempty"`
 }
 
 // SiteLinkJoin is how an invitation is used.
@@ -223,6 +234,7 @@ type SiteLinkStatus struct {
 // +kubebuilder:resource:scope=Cluster,shortName=sl,categories=heddle
 // +kubebuilder:printcolumn:name="Site ID",type=string,JSONPath=`.spec.siteID`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Check",type=string,JSONPath=`.status.check`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoints[0]`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -27,7 +27,7 @@ func newLabCommand(a *app) *cobra.Command {
 	f := &labFlags{app: a}
 	c := group("lab", "Run real Kubernetes clusters on this machine",
 		newLabUp(f), newLabDown(f), newLabStatus(f), newLabKubeconfig(f), newLabKubectl(f), newLabLoad(f),
-		newLabLogs(f), newLabCut(f), newLabHeal(f), newLabPolicy(f), newLabUplink(f), newLabForward(f), newLabInternal(),
+		newLabLogs(f), newLabCut(f), newLabHeal(f), newLabFirewall(f), newLabPolicy(f), newLabUplink(f), newLabForward(f), newLabInternal(),
 	)
 	c.Long = `Run real Kubernetes clusters ("sites") on this machine, in network namespaces
 of their own: the machine's network stays as it is. A lab needs root, a few
@@ -165,6 +165,9 @@ func labTable(w io.Writer, status *lab.Status) error {
 	}
 	for _, pair := range status.Cuts {
 		fmt.Fprintf(w, "\n%s and %s are cut off from each other\n", pair[0], pair[1])
+	}
+	if status.Firewall != 0 {
+		fmt.Fprintf(w, "\nbetween sites nothing passes but connections to TCP port %d of their nodes\n", status.Firewall)
 	}
 	if status.UplinkOff {
 		fmt.Fprintln(w, "\nthe uplink is off: modules come from the cache alone")

@@ -190,6 +190,29 @@ func newLabHeal(f *labFlags) *cobra.Command {
 	}
 }
 
+func newLabFirewall(f *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "firewall PORT|off",
+		Short: "Let only one TCP port pass between sites",
+		Long: `Drop everything between sites but connections to one TCP port of their nodes,
+as the firewalls of two organizations would: with the port of the sites' gateways
+it shows that a link needs nothing else. "off" lets everything pass again.`,
+		Example: f.app.text("  %[1]s lab firewall 30443\n  %[1]s lab firewall off"),
+		Args:    arguments(1, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			port, err := strconv.ParseUint(args[0], 10, 16)
+			if args[0] != "off" && (err != nil || port == 0) {
+				return usageErrorf("%q is neither a port nor off", args[0])
+			}
+			l, err := f.open()
+			if err != nil {
+				return err
+			}
+			return l.Firewall(c.Context(), uint16(port))
+		},
+	}
+}
+
 func newLabPolicy(f *labFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "policy on|off",

@@ -193,11 +193,14 @@ func editContainer(deployment *unstructured.Unstructured, edit func(map[string]a
 // clusterRoleNamespaced is what the operator may look at in the namespaces it is kept to.
 const clusterRoleNamespaced = "heddle-operator-namespaced"
 
+// roleSite is what the operator may do in its own namespace for this site, which is cluster-wide.
+const roleSite = specs.OperatorName + "-site"
+
 // narrow takes the rights in the cluster as a whole away and binds those in the namespaces instead.
 func (s installSettings) narrow(in *installation) error {
 	var kept []*unstructured.Unstructured
 	for _, o := range in.rights {
-		if (o.GetKind() == "ClusterRoleBinding" || o.GetKind() == "ClusterRole") && o.GetName() == specs.OperatorName {
+		if (o.GetKind() == "ClusterRoleBinding" || o.GetKind() == "ClusterRole") && o.GetName() == specs.OperatorName || o.GetName() == roleSite {
 			in.unwanted = append(in.unwanted, o)
 			continue
 		}

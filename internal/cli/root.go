@@ -148,6 +148,7 @@ func (a *app) commands() []*cobra.Command {
 		a.txCommand(),
 		a.identityCommand(),
 		a.exportCommand(),
+		a.siteCommand(),
 		a.versionCommand(),
 	}
 }

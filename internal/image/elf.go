@@ -32,7 +32,6 @@ func Libraries(program []byte, folders ...string) ([]File, error) {
 	if err != nil || loader == "" {
 		return nil, err
 	}
-	found := map[string]File{}
 	queue, err := parsed.ImportedLibraries()
 	if err != nil {
 		return nil, fmt.Errorf("read program: %w", err)
@@ -41,7 +40,26 @@ func Libraries(program []byte, folders ...string) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find loader: %w", err)
 	}
-	found[filepath.Base(loader)] = File{Path: loader, Content: content, Executable: true}
+	found := map[string]File{filepath.Base(loader): {Path: loader, Content: content, Executable: true}}
+	return gather(found, queue, folders)
+}
+
+// ModuleLibraries returns the shared libraries that a module needs which a program loads while it runs, without the
+// loader, which the program has.
+func ModuleLibraries(module []byte, folders ...string) ([]File, error) {
+	parsed, err := elf.NewFile(bytes.NewReader(module))
+	if err != nil {
+		return nil, fmt.Errorf("read module: it is no Linux library: %w", err)
+	}
+	queue, err := parsed.ImportedLibraries()
+	if err != nil {
+		return nil, fmt.Errorf("read module: %w", err)
+	}
+	return gather(map[string]File{}, queue, folders)
+}
+
+// gather adds the libraries of a queue, and those that they need, to what was found.
+func gather(found map[string]File, queue, folders []string) ([]File, error) {
 	folders = append(slices.Clone(folders), libraryFolders()...)
 	for len(queue) > 0 {
 		name := queue[0]

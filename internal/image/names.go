@@ -14,6 +14,7 @@ const (
 	RegistryRepository  = "heddle.dev/heddle-registry"
 	AssetRepository     = "heddle.dev/asset-go"
 	TestboxRepository   = "heddle.dev/testbox"
+	NginxRepository     = "heddle.dev/heddle-nginx"
 	BuildGoRepository   = "heddle.dev/heddle-build-go"
 	BuildNodeRepository = "heddle.dev/heddle-build-node"
 	PeerRepository      = "docker.io/hyperledger/fabric-peer"

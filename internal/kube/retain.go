@@ -42,3 +42,13 @@ func (a *Applier) label(ctx context.Context, live client.Object, value string) e
 	}
 	return nil
 }
+
+// Annotate sets one annotation of an object that was just read and leaves the rest of it alone. Unlike Apply it needs not
+// know the object, so it is for pods, which others make.
+func (a *Applier) Annotate(ctx context.Context, live client.Object, key, value string) error {
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value))
+	if err := a.Client.Patch(ctx, live, patch, client.FieldOwner(a.FieldOwner)); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("annotate %T %q: %w", live, live.GetName(), err)
+	}
+	return nil
+}

@@ -152,6 +152,17 @@ func TestWAN(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after healing")
+	if err := w.firewall(t.Context(), 81); err != nil {
+		t.Fatal(err)
+	}
+	check("behind a firewall for another port", "site1 site2", "site1 site3", "site2 site3")
+	if err := w.firewall(t.Context(), 80); err != nil {
+		t.Fatal(err)
+	}
+	check("behind a firewall for the port")
+	if err := w.firewall(t.Context(), 0); err != nil || w.firewallPort() != 0 {
+		t.Fatal(err)
+	}
 	// A node that is made anew, while the others remember the old one.
 	pid := sandbox(t)
 	if err := w.attach(s2, &s2.Nodes[0], pid); err != nil {
@@ -486,4 +497,21 @@ func TestThreadsStayHome(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestFirewallScript: the ranges of all sites are named, and no port means no rule.
+func TestFirewallScript(t *testing.T) {
+	p, err := newPlan("fire", "/tmp/fire", 2, []int{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := firewallScript(p, 30443)
+	for _, part := range []string{"ip daddr { 10.200.1.0/24, 10.200.2.0/24 } tcp dport 30443 accept", `iifname "br1" oifname "br1" accept`, "counter drop"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q is not in\n%s", part, got)
+		}
+	}
+	if off := firewallScript(p, 0); strings.Contains(off, "chain") {
+		t.Errorf("without a port there are rules:\n%s", off)
+	}
 }

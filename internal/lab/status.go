@@ -13,6 +13,8 @@ type Status struct {
 	Sites []SiteStatus `json:"sites"`
 	Nodes []NodeStatus `json:"nodes"`
 	Cuts  [][2]string  `json:"cuts,omitempty"`
+	// Firewall is the only TCP port that passes between sites; 0 is no firewall.
+	Firewall uint16 `json:"firewall,omitempty"`
 	// UplinkOff says that modules come from the proxy's cache alone.
 	UplinkOff bool `json:"uplinkOff,omitempty"`
 }
@@ -30,7 +32,7 @@ func (l *Lab) Status(ctx context.Context) (*Status, error) {
 	out := &Status{Name: l.plan.Name, Dir: l.plan.Dir, UplinkOff: l.plan.uplinkIsOff()}
 	control, err := l.control(ctx)
 	if err == nil {
-		out.Nodes, out.Cuts = control.Nodes, control.Cuts
+		out.Nodes, out.Cuts, out.Firewall = control.Nodes, control.Cuts, control.Firewall
 		out.Up = !slices.ContainsFunc(control.Nodes, func(n NodeStatus) bool { return !n.Alive })
 	}
 	for i := range out.Nodes {

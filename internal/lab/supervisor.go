@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -60,6 +61,8 @@ type controlStatus struct {
 	Nodes []NodeStatus   `json:"nodes"`
 	Ports map[string]int `json:"ports"`
 	Cuts  [][2]string    `json:"cuts"`
+	// Firewall is the only port that passes between sites; 0 is no firewall.
+	Firewall uint16 `json:"firewall"`
 }
 
 func runSupervisor(ctx context.Context, p *Plan, log *slog.Logger) error {
@@ -119,6 +122,13 @@ func (s *supervisor) handler(ctx context.Context) http.Handler {
 	mux.HandleFunc("GET /status", answer(func(*http.Request) (any, error) { return s.status(), nil }))
 	mux.HandleFunc("POST /ensure", answer(func(*http.Request) (any, error) { return nil, s.ensure(ctx) }))
 	mux.HandleFunc("POST /heal", answer(func(*http.Request) (any, error) { return nil, s.wan.heal() }))
+	mux.HandleFunc("POST /firewall/{port}", answer(func(r *http.Request) (any, error) {
+		port, err := strconv.ParseUint(r.PathValue("port"), 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("set firewall: %q is no port", r.PathValue("port"))
+		}
+		return nil, s.wan.firewall(r.Context(), uint16(port))
+	}))
 	mux.HandleFunc("POST /cut/{a}/{b}", answer(func(r *http.Request) (any, error) {
 		a, err := s.plan.site(r.PathValue("a"))
 		if err != nil {
@@ -139,7 +149,7 @@ func (s *supervisor) handler(ctx context.Context) http.Handler {
 func (s *supervisor) status() controlStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := controlStatus{PID: os.Getpid(), Ports: s.ports, Cuts: s.wan.cutList()}
+	out := controlStatus{PID: os.Getpid(), Ports: s.ports, Cuts: s.wan.cutList(), Firewall: s.wan.firewallPort()}
 	for _, site := range s.plan.Sites {
 		for _, n := range site.Nodes {
 			st := NodeStatus{Name: n.Name, Site: site.Name, Address: n.addr().String()}

@@ -23,6 +23,8 @@ type wan struct {
 
 	mu   sync.Mutex
 	cuts [][2]string
+	// port is the only one that passes between sites; 0 is no firewall.
+	port uint16
 }
 
 // newWAN makes the namespace, its bridges and all routes.

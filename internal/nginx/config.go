@@ -65,6 +65,8 @@ const (
 	ConfigFolder = "/etc/nginx"
 	// ConfigFile is its name.
 	ConfigFile = "nginx.conf"
+	// PIDFile holds the number of nginx's master.
+	PIDFile = "/tmp/nginx.pid"
 )
 
 //go:embed templates/*.conf

@@ -9,10 +9,12 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 
 	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/specs"
 	"heddle.dev/heddle/internal/version"
 )
@@ -39,10 +41,18 @@ type Config struct {
 	BuilderImage string
 	// Builds are the settings of contracts from source; without a registry there are no builds.
 	Builds specs.BuildSettings
+	// Links are the settings of gateways and links; Networks are linked in the whole cluster's mode only.
+	Links specs.LinkSettings
+	// JoinAddress and SiteAddress are where the gateway brings calls of other sites to; "0" is nowhere.
+	JoinAddress, SiteAddress string
+	// CAOverlap is how long the former CA of the gateway stays trusted after a change; a day unless given.
+	CAOverlap time.Duration
 	// LogLevel below which nothing is logged.
 	LogLevel slog.Level
 	// Dial replaces the way in which nodes are reached; nil dials their Services.
 	Dial access.DialFunc
+	// SiteDial replaces the way in which other sites are reached; nil dials their endpoints.
+	SiteDial link.DialFunc
 }
 
 var namespacePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -54,6 +64,7 @@ func Parse(args []string, env func(string) string, out io.Writer) (Config, error
 		namespaces string
 		level      string
 		lease      string
+		dns        string
 	)
 	f := flag.NewFlagSet("heddle-operator", flag.ContinueOnError)
 	f.SetOutput(out)
@@ -75,6 +86,11 @@ func Parse(args []string, env func(string) string, out io.Writer) (Config, error
 	str(&cfg.Builds.NodeImage, "build-node-image", "heddle.dev/heddle-build-node:"+version.Version, "`image` that builds contracts in JavaScript and TypeScript")
 	str(&cfg.Builds.ModuleProxy, "module-proxy", "", "`URL` below which builds find /go and /npm; empty means the public ones")
 	str(&cfg.Builds.ModuleProxyCIDR, "module-proxy-cidr", "", "`CIDR` in which the module proxy stands, for network policies")
+	str(&cfg.Links.Image, "nginx-image", "heddle.dev/heddle-nginx:"+version.Version, "`image` of gateways and links between sites")
+	str(&dns, "cluster-dns", "", "comma-separated `addresses` of the cluster's DNS, for gateways and links; those of this pod unless given")
+	str(&cfg.Links.Domain, "cluster-domain", "", "`domain` of the cluster; that of this pod unless given")
+	str(&cfg.JoinAddress, "join-address", ":9445", "`address` at which other sites join, behind the gateway; 0 means none")
+	str(&cfg.SiteAddress, "site-address", ":9446", "`address` at which partners call, behind the gateway; 0 means none")
 	str(&level, "log-level", "info", "`level` below which nothing is logged: debug, info, warn or error")
 	if err := f.Parse(args); err != nil {
 		return Config{}, err
@@ -91,6 +107,9 @@ func Parse(args []string, env func(string) string, out io.Writer) (Config, error
 	var err error
 	if cfg.Namespaces, err = split(namespaces); err != nil {
 		return Config{}, err
+	}
+	if dns != "" {
+		cfg.Links.DNS = strings.Split(dns, ",")
 	}
 	return cfg, cfg.complete()
 }

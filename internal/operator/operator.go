@@ -20,6 +20,7 @@ import (
 
 // Run runs all controllers until ctx ends. It must be followed by the end of the process where a lease is used.
 func Run(ctx context.Context, cfg Config) error {
+	completeDNS(&cfg.Links, resolvConf)
 	mgr, err := newManager(ctx, cfg)
 	if err != nil {
 		return err

@@ -53,6 +53,12 @@ func TestParse(t *testing.T) {
 				}
 			},
 		},
+		"links": {
+			args: []string{"--cluster-dns=10.0.0.1,10.0.0.2", "--cluster-domain=a.b"}, env: map[string]string{"HEDDLE_NGINX_IMAGE": "n:1"},
+			want: func(c *operator.Config) {
+				c.Links = specs.LinkSettings{Image: "n:1", DNS: []string{"10.0.0.1", "10.0.0.2"}, Domain: "a.b"}
+			},
+		},
 		"a name that is none":   {args: []string{"--namespaces=A"}, fail: "not a namespace's name"},
 		"a level that is none":  {args: []string{"--log-level=loud"}, fail: "debug, info, warn, error"},
 		"an argument too many":  {args: []string{"up"}, fail: "unexpected argument"},
@@ -72,8 +78,10 @@ func TestParse(t *testing.T) {
 			}
 			want := operator.Config{
 				Lease: operator.SystemNamespace, Identity: "me", MetricsAddress: ":8080", HealthAddress: ":8081",
+				JoinAddress: ":9445", SiteAddress: ":9446",
 				BuilderImage: "heddle.dev/heddle-builder:dev",
 				Builds:       specs.BuildSettings{GoImage: "heddle.dev/heddle-build-go:dev", NodeImage: "heddle.dev/heddle-build-node:dev"},
+				Links:        specs.LinkSettings{Image: "heddle.dev/heddle-nginx:dev"},
 			}
 			if c.want != nil {
 				c.want(&want)

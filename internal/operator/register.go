@@ -13,8 +13,11 @@ import (
 	"heddle.dev/heddle/internal/controller/chaincodebuild"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/identity"
+	"heddle.dev/heddle/internal/controller/link"
 	"heddle.dev/heddle/internal/controller/network"
 	"heddle.dev/heddle/internal/controller/node"
+	"heddle.dev/heddle/internal/controller/nodeexport"
+	"heddle.dev/heddle/internal/controller/nodeimport"
 	"heddle.dev/heddle/internal/controller/organization"
 	"heddle.dev/heddle/internal/controller/watch"
 	"heddle.dev/heddle/internal/specs"
@@ -29,13 +32,14 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 	}()
 	recorder, namespaced := mgr.GetEventRecorder("heddle"), len(cfg.Namespaces) > 0
 	secrets := watch.NewSecrets(cfg.Namespaces)
+	channels := channel.New(channel.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced,
+	})
 	controllers := []interface{ Register(ctrl.Manager) error }{
 		secrets,
 		organization.New(organization.Options{Secrets: secrets}),
 		node.New(node.Options{BuilderImage: cfg.BuilderImage, Dial: cfg.Dial, Secrets: secrets}),
-		channel.New(channel.Options{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Namespaced: namespaced,
-		}),
+		channels,
 		chaincode.New(chaincode.Options{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes,
 			Secrets: secrets,
@@ -53,7 +57,18 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder,
 			Operator: specs.Operator{Namespace: SystemNamespace, ServiceAccount: specs.OperatorName},
 			NewID:    func() string { return strings.ToLower(rand.Text()) },
-		}))
+		}),
+			link.New(link.Options{Settings: cfg.Links, System: SystemNamespace, Secrets: secrets}),
+			nodeexport.New(),
+			nodeimport.New(nodeimport.Options{Dial: cfg.Dial}),
+		)
+	}
+	if !namespaced {
+		s, err := registerSites(mgr, cfg, recorder)
+		if err != nil {
+			return err
+		}
+		controllers = append(controllers, shareNetworks(mgr, recorder, s, channels, nodes)...)
 	}
 	for _, c := range controllers {
 		if err := c.Register(mgr); err != nil {

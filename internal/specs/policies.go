@@ -67,16 +67,20 @@ func (p policies) denyAll() *networkingv1.NetworkPolicy {
 }
 
 func (p policies) dns() *networkingv1.NetworkPolicy {
-	ports := tcp(portDNS)
-	udp := corev1.ProtocolUDP
-	ports = append(ports, networkingv1.NetworkPolicyPort{Protocol: &udp, Port: ports[0].Port})
-	to := append(namespaces(dnsNamespace), networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: linkLocal}})
-	np := p.policy(PolicyDNS, nil, nil, []networkingv1.NetworkPolicyEgressRule{{To: to, Ports: ports}})
+	np := p.policy(PolicyDNS, nil, nil, []networkingv1.NetworkPolicyEgressRule{toDNS()})
 	// A contract reaches its peer and nothing else, and is told the peer's address.
 	np.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{
 		Key: v1alpha1.LabelComponent, Operator: metav1.LabelSelectorOpNotIn, Values: []string{v1alpha1.ComponentChaincode},
 	}}
 	return np
+}
+
+func toDNS() networkingv1.NetworkPolicyEgressRule {
+	ports := tcp(portDNS)
+	udp := corev1.ProtocolUDP
+	ports = append(ports, networkingv1.NetworkPolicyPort{Protocol: &udp, Port: ports[0].Port})
+	to := append(namespaces(dnsNamespace), networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: linkLocal}})
+	return networkingv1.NetworkPolicyEgressRule{To: to, Ports: ports}
 }
 
 func (p policies) orderers() *networkingv1.NetworkPolicy {

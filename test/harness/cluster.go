@@ -39,6 +39,8 @@ type Options struct {
 	Name string
 	// Nodes of the lab; 1 unless given.
 	Nodes int
+	// Sites of the lab; 1 unless given. Open returns the first; Cluster.Others are the rest.
+	Sites int
 	// Progress is told what goes on; may be nil.
 	Progress func(format string, args ...any)
 }
@@ -55,6 +57,8 @@ type Cluster struct {
 	// Lab and Site are nil when the cluster is not ours.
 	Lab  *lab.Lab
 	Site *lab.Site
+	// Others are the lab's further sites, each with Heddle in it.
+	Others []*Cluster
 	// Simulated says that the lab's nodes are stand-ins for Fabric's (fabsim).
 	Simulated bool
 
@@ -86,7 +90,33 @@ func Open(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("install Heddle: %w\n%s", err, out)
 	}
 	c.progress("Heddle is installed")
-	return c, nil
+	return c, c.openOthers(ctx)
+}
+
+// openOthers installs Heddle in the lab's further sites.
+func (c *Cluster) openOthers(ctx context.Context) error {
+	if c.Lab == nil {
+		return nil
+	}
+	archives, err := c.archives()
+	if err != nil {
+		return err
+	}
+	for _, site := range c.Lab.Sites()[1:] {
+		o := &Cluster{root: c.root, progress: c.progress, Lab: c.Lab, Site: site, Kubeconfig: site.KubeconfigPath(), Simulated: c.Simulated}
+		if err := site.Load(ctx, archives...); err != nil {
+			return fmt.Errorf("load images into %q: %w", site.Name(), err)
+		}
+		if err := o.connect(); err != nil {
+			return err
+		}
+		if out, err := o.Heddle(ctx, "install"); err != nil {
+			return fmt.Errorf("install Heddle in %q: %w\n%s", site.Name(), err, out)
+		}
+		c.progress("Heddle is installed in %s", site.Name())
+		c.Others = append(c.Others, o)
+	}
+	return nil
 }
 
 func (c *Cluster) connect() error {
@@ -124,7 +154,7 @@ func (c *Cluster) openLab(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	c.Lab, err = lab.Up(ctx, lab.Options{Name: o.Name, Nodes: []int{max(o.Nodes, 1)}, Heddle: filepath.Join(bin, "heddle"), Libexec: bin},
+	c.Lab, err = lab.Up(ctx, lab.Options{Name: o.Name, Sites: max(o.Sites, 1), Nodes: []int{max(o.Nodes, 1)}, Heddle: filepath.Join(bin, "heddle"), Libexec: bin},
 		func(line string) { c.progress("%s", line) })
 	if errors.Is(err, lab.ErrNeeds) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -212,6 +242,9 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 // Close takes the lab away; a cluster that is not ours stays.
 func (c *Cluster) Close(ctx context.Context) error {
 	c.tunnels.close()
+	for _, o := range c.Others {
+		o.tunnels.close()
+	}
 	if c.Lab == nil {
 		return nil
 	}

@@ -22,6 +22,7 @@ func main() {
 	flag.StringVar(&o.caVersion, "ca-version", "1.5.15", "version of fabric-ca")
 	flag.StringVar(&o.couchDBVersion, "couchdb-version", "", "tag of CouchDB's image to pull, or to pack a stand-in for; empty: leave it as it is")
 	flag.StringVar(&o.couchsim, "couchsim", "out/couchsim", "folder of the stand-in for CouchDB: the program couchsim, and server with its packages")
+	flag.BoolVar(&o.nginx, "nginx", false, "pack this machine's nginx for gateways and links")
 	flag.BoolVar(&o.strict, "strict", false, "fail when an image is missing")
 	flag.BoolVar(&o.onDemand, "on-demand", false, "make the images that builds of contracts need, and leave the others as they are")
 	flag.StringVar(&o.goroot, "goroot", "", "the Go toolchain to pack, with -on-demand")

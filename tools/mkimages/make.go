@@ -29,6 +29,7 @@ type options struct {
 	caVersion           string
 	couchDBVersion      string
 	couchsim            string
+	nginx               bool
 	strict              bool
 	onDemand            bool
 	goroot              string
@@ -126,6 +127,9 @@ func (o *options) makeAll(ctx context.Context, before *image.Index) (*image.Inde
 	if err := o.fabric(ctx, index); err != nil {
 		return nil, err
 	}
+	if err := o.links(index); err != nil {
+		return nil, err
+	}
 	return index, o.couchDB(ctx, index, before)
 }
 
@@ -163,6 +167,31 @@ func (o *options) ours() []product {
 			return image.CASpec(filepath.Join(o.bin, "fabric-ca-server"), filepath.Join(o.bin, "fabric-ca-client"), o.caVersion)
 		}},
 	}
+}
+
+// links packs the nginx of gateways and links. Sites without partners do without it, so it is loaded on demand.
+func (o *options) links(index *image.Index) error {
+	if !o.nginx {
+		return nil
+	}
+	const name = "heddle-nginx"
+	entry, err := o.make(product{name, image.NginxRepository, o.version, "packed from Debian's nginx", func() (image.Spec, error) {
+		tools, err := image.FindNginx(filepath.Join(o.bin, "heddle-link"))
+		if err != nil {
+			return image.Spec{}, err
+		}
+		return image.NginxSpec(tools, o.version)
+	}})
+	if errors.Is(err, fs.ErrNotExist) {
+		index.Missing = append(index.Missing, image.Missing{Name: name, Reason: err.Error(), OnDemand: true})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	entry.OnDemand = true
+	index.Images = append(index.Images, *entry)
+	return nil
 }
 
 // fabric packs the peer and the orderer from release programs, or pulls them, or packs simulated ones.

@@ -104,6 +104,9 @@ func (r *Reconciler) lookMembers(ctx context.Context, w *world) error {
 		return err
 	}
 	for _, name := range roster.Members(w.channel) {
+		if roster.Link(name) != "" {
+			continue // it installs and approves at its own site
+		}
 		org, err := r.opts.Nodes.Organization(ctx, w.network, name)
 		if errors.Is(err, access.ErrMissing) {
 			w.lacking = name

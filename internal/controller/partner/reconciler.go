@@ -25,6 +25,7 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
 	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/link/documents"
 )
 
@@ -137,49 +138,35 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // over tells that the partnership has ended.
-func over(link *v1alpha1.SiteLink) bool { return link.Status.State == v1alpha1.LinkRevoked }
+func over(link *v1alpha1.SiteLink) bool { return link.IsRevoked() || link.Status.State == v1alpha1.LinkRevoked }
 
 // descriptorName is the ConfigMap with what a partner last told.
 func descriptorName(link string) string { return "descriptor-" + link }
 
-// RefusedError says why a document of a partner is not taken, in words that the partner may see.
-type RefusedError struct{ Message string }
-
-func (e *RefusedError) Error() string { return e.Message }
-
-// IsRefused tells refusals, which the sender may see, from errors, which it may not.
-func IsRefused(err error) (string, bool) {
-	var r *RefusedError
-	if errors.As(err, &r) {
-		return r.Message, true
-	}
-	return "", false
-}
-
 // Receive keeps a partner's new descriptor; it is taken in by the next round.
-func (r *Reconciler) Receive(ctx context.Context, from string, payload []byte) error {
-	doc, err := documents.ParseDescriptor(payload)
+func (r *Reconciler) Receive(ctx context.Context, from string, e *link.Envelope) error {
+	doc, err := documents.ParseDescriptor(e.Payload)
 	if err != nil {
-		return &RefusedError{Message: err.Error()}
+		return link.Refuse(link.RefusedInvalid, err.Error())
 	}
-	link := &v1alpha1.SiteLink{}
-	if err := r.opts.Client.Get(ctx, client.ObjectKey{Name: from}, link); err != nil {
+	sender := &v1alpha1.SiteLink{}
+	if err := r.opts.Client.Get(ctx, client.ObjectKey{Name: from}, sender); err != nil {
 		return fmt.Errorf("read SiteLink %q: %w", from, err)
 	}
-	if doc.SiteID != link.Spec.SiteID {
-		return &RefusedError{Message: fmt.Sprintf("the descriptor is of site %q and not of the sender", doc.SiteID)}
+	if doc.SiteID != sender.Spec.SiteID {
+		return link.Refuse(link.RefusedInvalid, fmt.Sprintf("the descriptor is of site %q and not of the sender", doc.SiteID))
 	}
 	cm := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: r.opts.System, Name: descriptorName(from), Labels: map[string]string{"app.kubernetes.io/part-of": "heddle"},
 		},
-		Data: map[string]string{keyDescriptor: string(payload)},
+		Data: map[string]string{keyDescriptor: string(e.Payload)},
 	}
 	if err := r.applier.Apply(ctx, nil, cm); err != nil {
 		return err
 	}
 	select {
-	case r.wake <- event.GenericEvent{Object: link}:
+	case r.wake <- event.GenericEvent{Object: sender}:
 	default: // many are under way, and the link's own beat follows
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/link/documents"
 )
 
@@ -25,19 +25,15 @@ const mostOpen = 32
 // skew is by how much the partners' clocks may differ.
 const skew = 20 * time.Minute
 
-// RefusedError says why a document of a partner is not taken, in words that the partner may see.
-type RefusedError struct{ Message string }
-
-func (e *RefusedError) Error() string { return e.Message }
-
+// refuse tells the partner why a document is not taken.
 func refuse(format string, args ...any) error {
-	return &RefusedError{Message: fmt.Sprintf(format, args...)}
+	return link.Refuse(link.RefusedInvalid, fmt.Sprintf(format, args...))
 }
 
 // ReceiveProposal takes a partner's proposal: it becomes a Proposal here, for a person to decide on. The same one again
 // makes no second one, and lets this site's answer be sent again.
-func (r *Reconciler) ReceiveProposal(ctx context.Context, from string, payload []byte) error {
-	doc, err := documents.ParseProposal(payload)
+func (r *Reconciler) ReceiveProposal(ctx context.Context, from string, e *link.Envelope) error {
+	doc, err := documents.ParseProposal(e.Payload)
 	if err != nil {
 		return refuse("%s", err)
 	}
@@ -108,8 +104,8 @@ func (r *Reconciler) repeat(ctx context.Context, from string, p *v1alpha1.Propos
 const annotationAsked = "heddle.dev/asked-again"
 
 // ReceiveSignature takes a partner's answer to a proposal of this site.
-func (r *Reconciler) ReceiveSignature(ctx context.Context, from string, payload []byte) error {
-	doc, err := documents.ParseSignature(payload)
+func (r *Reconciler) ReceiveSignature(ctx context.Context, from string, e *link.Envelope) error {
+	doc, err := documents.ParseSignature(e.Payload)
 	if err != nil {
 		return refuse("%s", err)
 	}
@@ -182,13 +178,4 @@ func (r *Reconciler) channelOf(ctx context.Context, network, id string) (*v1alph
 func digest(update []byte) string {
 	sum := sha256.Sum256(update)
 	return hex.EncodeToString(sum[:])
-}
-
-// IsRefused tells refusals, which the sender may see, from errors, which it may not.
-func IsRefused(err error) (string, bool) {
-	var r *RefusedError
-	if errors.As(err, &r) {
-		return r.Message, true
-	}
-	return "", false
 }

@@ -22,6 +22,7 @@ import (
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/controller/proposal"
 	"heddle.dev/heddle/internal/kube"
+	"heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/link/documents"
 	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/test/apiserver"
@@ -67,9 +68,9 @@ func (p *post) Send(ctx context.Context, _ *v1alpha1.SiteLink, kind, _ string, p
 	}
 	switch kind {
 	case documents.KindProposal:
-		return to.ReceiveProposal(ctx, p.from, raw)
+		return to.ReceiveProposal(ctx, p.from, &link.Envelope{Payload: raw})
 	case documents.KindSignature:
-		return to.ReceiveSignature(ctx, p.from, raw)
+		return to.ReceiveSignature(ctx, p.from, &link.Envelope{Payload: raw})
 	}
 	return fmt.Errorf("kind %q", kind)
 }

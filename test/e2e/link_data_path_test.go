@@ -1,0 +1,344 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"heddle.dev/heddle/api/v1alpha1"
+	"heddle.dev/heddle/internal/nginx"
+	"heddle.dev/heddle/test/harness"
+	"heddle.dev/heddle/test/load"
+)
+
+// TestLinkDataPath: a real peer of one site is reached from another by its name as a local Service, in its own TLS, through
+// one public port, and by nobody else. Partnerships and gateways are made by hand: others' tests make them as people do.
+func TestLinkDataPath(t *testing.T) {
+	wanted(t)
+	began := time.Now()
+	t.Cleanup(func() { shared.note(t, time.Since(began)) })
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 15*time.Minute, errors.New("the test's 15 minutes are over"))
+	t.Cleanup(cancel)
+	p := openDataPath(ctx, t)
+	p.transactions(ctx, t, 3)
+	t.Run("refusals", func(t *testing.T) { p.refusals(ctx, t) })
+	t.Run("only the one port", func(t *testing.T) { p.onlyPort(ctx, t) })
+	t.Run("reload cuts nothing", func(t *testing.T) { p.reload(ctx, t) })
+	t.Run("down", func(t *testing.T) { p.down(ctx, t) })
+	t.Run("revoked", func(t *testing.T) { p.revoked(ctx, t) })
+}
+
+// dataPath is a network at site a, whose peer partner b imports. Partner c has no cluster: the test plays it.
+type dataPath struct {
+	a, b, c *linkedSite
+	network string
+	roots   []byte
+	// peer is a's, reached from b by its local Service.
+	peer *load.Client
+	// fromB and fromC are how the partners' links come to a's.
+	fromB, fromC way
+}
+
+const linkedNetworkID = "id-of-linked-network"
+
+func openDataPath(ctx context.Context, t *testing.T) *dataPath {
+	t.Helper()
+	cluster, err := harness.Open(ctx, harness.Options{Name: labName() + "-links", Sites: 2, Progress: progress})
+	if errors.Is(err, harness.ErrUnavailable) {
+		t.Skipf("skipped, not passed: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		if t.Failed() {
+			t.Log(cluster.Report(ctx, "trade"))
+		}
+		if err := closeUnlessKept(ctx, cluster); err != nil {
+			t.Error(err)
+		}
+	})
+	if cluster.Lab == nil {
+		t.Skip("skipped, not passed: two sites take a lab")
+	}
+	for _, c := range append(cluster.Others, cluster) {
+		if err := c.LoadImage(ctx, "heddle-nginx"); errors.Is(err, harness.ErrUnavailable) {
+			t.Skipf("skipped, not passed: %v", err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cluster.Lab.Firewall(ctx, gatewayPort); err != nil {
+		t.Fatal(err)
+	}
+	p := &dataPath{a: newSite(t, "sitea", cluster), b: newSite(t, "siteb", cluster.Others[0]), c: newSite(t, "sitec", nil), network: "trade"}
+	p.build(ctx, t)
+	return p
+}
+
+func (p *dataPath) build(ctx context.Context, t *testing.T) {
+	t.Helper()
+	apply(ctx, t, p.a.Cluster, shape{
+		Name: p.network, ID: linkedNetworkID, Consensus: "Raft", Orderers: 1, Channels: []string{"demo"}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
+	}.yaml(t))
+	apply(ctx, t, p.a.Cluster, contract(p.network, "demo"))
+	p.a.found(ctx, t)
+	p.b.found(ctx, t)
+	p.a.partner(ctx, t, "bank-b", p.b)
+	p.a.partner(ctx, t, "bank-c", p.c)
+	p.a.gateway(ctx, t,
+		nginx.Route{SNI: p.network + ".siteb.sitea", To: "link-bank-b." + p.network + ".svc.cluster.local:8444"},
+		nginx.Route{SNI: p.network + ".sitec.sitea", To: "link-bank-c." + p.network + ".svc.cluster.local:8444"})
+	export := &v1alpha1.NodeExport{ObjectMeta: metav1.ObjectMeta{Name: "peers", Namespace: p.network}}
+	export.Spec.Links, export.Spec.Nodes = []string{"bank-b", "bank-c"}, []string{"peer0-banka"}
+	ready(ctx, t, p.a.Cluster, network(p.network))
+	create(ctx, t, p.a.Cluster, export)
+	ready(ctx, t, p.a.Cluster, chaincode(p.network, "demo"))
+	ready(ctx, t, p.a.Cluster, export)
+
+	var err error
+	if p.roots, err = p.a.TLSRoots(ctx, p.network, "banka"); err != nil {
+		t.Fatal(err)
+	}
+	p.b.namespace(ctx, t, p.network, linkedNetworkID)
+	p.b.partner(ctx, t, "bank-a", p.a, v1alpha1.OfferedNode{
+		Network: p.network, Name: "peer0-banka", Port: v1alpha1.PortPeer, NetworkID: linkedNetworkID, MSPID: "BankAMSP",
+	})
+	node := &v1alpha1.NodeImport{ObjectMeta: metav1.ObjectMeta{Name: "peer0-banka", Namespace: p.network}}
+	node.Spec.Link, node.Spec.Port, node.Spec.MSPID, node.Spec.TLSRoots = "bank-a", v1alpha1.PortPeer, "BankAMSP", string(p.roots)
+	create(ctx, t, p.b.Cluster, node)
+	ready(ctx, t, p.b.Cluster, node)
+	user, err := p.a.Admin(ctx, p.network, "banka")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.peer, err = load.Connect(load.Target{
+		Name: "peer0-banka", Address: "peer0-banka." + p.network + ":7051", ServerName: "peer0-banka." + p.network,
+		Roots: p.roots, Dial: p.b.Dial, Channel: "demo", Chaincode: "asset",
+	}, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.peer.Close() })
+	p.fromB, p.fromC = p.wayOf(t, p.b), p.wayOf(t, p.c)
+}
+
+// wayOf is the way of a partner to site a. It starts in b's network for c, too, which has none.
+func (p *dataPath) wayOf(t *testing.T, s *linkedSite) way {
+	t.Helper()
+	shows := s.leaf(t, p.network+".sitea."+s.id)
+	return way{from: p.b.Cluster, to: p.a.endpoint(t), outer: p.network + "." + s.id + ".sitea", verifies: p.a.ca, shows: &shows}
+}
+
+func (p *dataPath) host() string { return "peer0-banka." + p.network }
+
+// transactions are made from site b at a's peer.
+func (p *dataPath) transactions(ctx context.Context, t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		submit(ctx, t, []*load.Client{p.peer}, fmt.Sprintf("linked-%d", time.Now().UnixNano()))
+	}
+}
+
+// refusals: each with one thing wrong; the first has nothing wrong, or the others would show nothing.
+func (p *dataPath) refusals(ctx context.Context, t *testing.T) {
+	stranger := newSite(t, "stranger", nil)
+	foreign := stranger.leaf(t, p.network+".sitea.siteb")
+	change := func(w way, f func(*way)) way {
+		f(&w)
+		return w
+	}
+	for name, c := range map[string]struct {
+		way  way
+		node string
+		good bool
+	}{
+		"as agreed":                   {way: p.fromB, node: "peer0-banka", good: true},
+		"another partner, as agreed":  {way: p.fromC, node: "peer0-banka", good: true},
+		"a node that is not exported": {way: p.fromB, node: "orderer0-ord"},
+		"the other partner's link":    {way: change(p.fromB, func(w *way) { w.shows = p.fromC.shows }), node: "peer0-banka"},
+		"the link of the other":       {way: change(p.fromC, func(w *way) { w.shows = p.fromB.shows }), node: "peer0-banka"},
+		"a CA that nobody knows":      {way: change(p.fromB, func(w *way) { w.shows = &foreign }), node: "peer0-banka"},
+		"no certificate":              {way: change(p.fromB, func(w *way) { w.shows = nil }), node: "peer0-banka"},
+		"TLS 1.2":                     {way: change(p.fromB, func(w *way) { w.version = tls.VersionTLS12 }), node: "peer0-banka"},
+		"another network":             {way: change(p.fromB, func(w *way) { w.outer = "other.siteb.sitea" }), node: "peer0-banka"},
+		"a name of nobody":            {way: change(p.fromB, func(w *way) { w.outer = "example.org" }), node: "peer0-banka"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := c.way.reach(ctx, t, c.node+"."+p.network, p.roots)
+			if c.good != (err == nil) {
+				t.Errorf("reached: %v, want %v (%v)", err == nil, c.good, err)
+			}
+		})
+	}
+}
+
+// onlyPort: nothing of site a answers site b but the gateway's port.
+func (p *dataPath) onlyPort(ctx context.Context, t *testing.T) {
+	var pod *corev1.Pod
+	var svc corev1.Service
+	pod, err := p.a.PodOf(ctx, p.network, "peer0-banka")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.a.Get(ctx, client.ObjectKey{Namespace: p.network, Name: "peer0-banka"}, &svc); err != nil {
+		t.Fatal(err)
+	}
+	host, _, err := net.SplitHostPort(p.a.endpoint(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, address := range map[string]string{
+		"API server": host + ":6443", "peer's pod": pod.Status.PodIP + ":7051", "peer's Service": svc.Spec.ClusterIP + ":7051", "kubelet": host + ":10250",
+	} {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		c, err := p.b.Site.DialContext(ctx, "tcp", address)
+		cancel()
+		if err == nil {
+			c.Close()
+			t.Errorf("%s (%s) answers the other site", name, address)
+		}
+	}
+	var imported corev1.Service
+	if err := p.b.Get(ctx, client.ObjectKey{Namespace: p.network, Name: "peer0-banka"}, &imported); err != nil {
+		t.Fatal(err)
+	}
+	if imported.Spec.Selector[v1alpha1.LabelComponent] != v1alpha1.ComponentLink || imported.Spec.Type != corev1.ServiceTypeClusterIP {
+		t.Errorf("the imported Service is %+v", imported.Spec)
+	}
+}
+
+// reload: another node is exported, and taken back, under transactions; no stream from before is cut.
+func (p *dataPath) reload(ctx context.Context, t *testing.T) {
+	b, c := p.fromB.open(t, p.host(), p.roots), p.fromC.open(t, p.host(), p.roots)
+	b.lives(ctx, t, "b")
+	c.lives(ctx, t, "c")
+	ordererRoots, err := p.a.TLSRoots(ctx, p.network, "ord")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round, nodes := range [][]string{{"peer0-banka", "orderer0-ord"}, {"peer0-banka"}} {
+		changed := time.Now()
+		p.export(ctx, t, nodes...)
+		want := len(nodes) == 2
+		tries := 0
+		err := harness.Poll(ctx, func(ctx context.Context) error {
+			if tries++; tries%5 == 0 {
+				if _, err := p.peer.Submit(ctx, "Create", fmt.Sprintf("reload-%d-%d", round, tries), "e2e", "7"); err != nil {
+					t.Errorf("a transaction during the reload failed: %v", err)
+				}
+			}
+			// An orderer does not know the call, but says so.
+			err := p.fromB.reach(ctx, t, "orderer0-ord."+p.network, ordererRoots)
+			if answered(err) != want {
+				return fmt.Errorf("the orderer answers: %v, want %v (%w)", answered(err), want, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress("%d exports are in force after %.1f s", len(nodes), time.Since(changed).Seconds())
+	}
+	b.lives(ctx, t, "b")
+	c.lives(ctx, t, "c")
+}
+
+// export says which nodes partners may reach.
+func (p *dataPath) export(ctx context.Context, t *testing.T, nodes ...string) {
+	t.Helper()
+	err := harness.Poll(ctx, func(ctx context.Context) error {
+		var e v1alpha1.NodeExport
+		if err := p.a.Get(ctx, client.ObjectKey{Namespace: p.network, Name: "peers"}, &e); err != nil {
+			return err
+		}
+		e.Spec.Nodes = nodes
+		return p.a.Update(ctx, &e)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// down: tunnels are cut on both sides, and callers are refused at once, not left waiting.
+func (p *dataPath) down(ctx context.Context, t *testing.T) {
+	b, c := p.fromB.open(t, p.host(), p.roots), p.fromC.open(t, p.host(), p.roots)
+	b.lives(ctx, t, "b")
+	c.lives(ctx, t, "c")
+	p.a.state(ctx, t, "bank-b", v1alpha1.LinkDown)
+	p.b.state(ctx, t, "bank-a", v1alpha1.LinkDown)
+	if err := b.dies(ctx, 5*time.Second); err != nil {
+		t.Errorf("the tunnel of a partner that is down: %v", err)
+	}
+	err := harness.Poll(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		conn, err := p.b.Dial(ctx, p.host()+":7051")
+		if err == nil {
+			conn.Close()
+			return errors.New("the imported Service still takes calls")
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("callers are not refused: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := p.fromB.reach(ctx, t, p.host(), p.roots); err == nil {
+		t.Error("a partner that is down still comes in")
+	}
+	c.lives(ctx, t, "c")
+	p.a.state(ctx, t, "bank-b", v1alpha1.LinkUp)
+	p.b.state(ctx, t, "bank-a", v1alpha1.LinkUp)
+	healed := time.Now()
+	p.transactions(ctx, t, 1)
+	progress("a transaction goes through %.1f s after both say Up", time.Since(healed).Seconds())
+}
+
+// revoked: both directions end within seconds, and the other partner notices nothing.
+func (p *dataPath) revoked(ctx context.Context, t *testing.T) {
+	b, c := p.fromB.open(t, p.host(), p.roots), p.fromC.open(t, p.host(), p.roots)
+	if err := harness.Poll(ctx, b.ping); err != nil {
+		t.Fatal(err)
+	}
+	c.lives(ctx, t, "c")
+	p.a.state(ctx, t, "bank-b", v1alpha1.LinkRevoked)
+	said := time.Now()
+	if err := b.dies(ctx, 5*time.Second); err != nil {
+		t.Errorf("the tunnel of a revoked partner: %v", err)
+	}
+	progress("its tunnel is dead after %.1f s", time.Since(said).Seconds())
+	if err := p.fromB.reach(ctx, t, p.host(), p.roots); err == nil {
+		t.Error("a revoked partner still comes in")
+	}
+	p.b.state(ctx, t, "bank-a", v1alpha1.LinkRevoked)
+	if err := p.b.WaitGone(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: p.network, Name: "peer0-banka"}}); err != nil {
+		t.Error(err)
+	}
+	for site, name := range map[*linkedSite]string{p.a: "bank-b", p.b: "bank-a"} {
+		err := harness.Poll(ctx, func(ctx context.Context) error {
+			var pods corev1.PodList
+			if err := site.List(ctx, &pods, client.InNamespace(p.network), client.MatchingLabels{v1alpha1.LabelLink: name}); err != nil || len(pods.Items) > 0 {
+				return fmt.Errorf("%s has %d pods of the revoked link (%w)", site.id, len(pods.Items), err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	c.lives(ctx, t, "c")
+}

@@ -25,7 +25,6 @@ import (
 	"heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/link/documents"
 	"heddle.dev/heddle/internal/operator"
-	"heddle.dev/heddle/test/apiserver"
 	"heddle.dev/heddle/test/podless"
 )
 
@@ -81,28 +80,12 @@ func (p *post) close(closed bool) {
 	p.closed = closed
 }
 
-// secondServer starts another API server beside the one for tests.
-func secondServer(t *testing.T) *controllertest.Env {
-	t.Helper()
-	kube := apiserver.Program("../../../out/bin")
-	if kube == "" {
-		t.Skip("needs the lab's program kube for a second API server: run `make test`, or set HEDDLE_LIBEXEC")
-	}
-	s, err := apiserver.Start(t.Context(), kube)
-	t.Cleanup(s.Stop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(controllertest.KubeconfigVariable, s.Kubeconfig)
-	return controllertest.New(t, operator.AddToScheme)
-}
-
 // twoSites are A, with an orderer and a peer of banka, and B with the same of bankb.
 func twoSites(t *testing.T) (a, b *site) {
 	t.Helper()
 	network := controllertest.Name("trade")
 	a = &site{Env: controllertest.New(t, operator.AddToScheme), t: t, name: "site-a", partner: "site-b", post: &post{from: "site-a"}}
-	b = &site{Env: secondServer(t), t: t, name: "site-b", partner: "site-a", post: &post{from: "site-b"}}
+	b = &site{Env: controllertest.Another(t, operator.AddToScheme), t: t, name: "site-b", partner: "site-a", post: &post{from: "site-b"}}
 	for s, org := range map[*site]string{a: "banka", b: "bankb"} {
 		s.nodes = podless.New(t, s.Client, network)
 		s.nodes.AddOrg(org, strings.ToUpper(org[:1])+org[1:]+"MSP")

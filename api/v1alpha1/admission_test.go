@@ -1,6 +1,7 @@
 package v1alpha1_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +54,24 @@ kind: Chaincode
 metadata: {name: demo-asset}
 spec: {channel: demo, chaincodeName: asset, image: "heddle.dev/asset-go:dev"}
 `
+	site = `
+apiVersion: heddle.dev/v1alpha1
+kind: Site
+metadata: {name: local}
+spec: {endpoints: ["gateway.bank-a.example:443"]}
+`
+	siteInvite = `
+apiVersion: heddle.dev/v1alpha1
+kind: SiteInvite
+metadata: {name: bank-b}
+spec: {codeHash: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, expiresAt: "2026-11-27T12:00:00Z"}
+`
+	siteLink = `
+apiVersion: heddle.dev/v1alpha1
+kind: SiteLink
+metadata: {name: bank-b}
+spec: {siteID: bankb1, endpoints: ["gateway.bank-b.example:443"]}
+`
 	identity = `
 apiVersion: heddle.dev/v1alpha1
 kind: Identity
@@ -85,6 +104,30 @@ var badInput = map[string]struct {
 	// good is merged into base instead and must be accepted.
 	good string
 }{
+	"a second site": {
+		base: site, bad: "metadata: {name: other}", want: []string{"metadata.name must be local"}, good: "spec: {displayName: Bank A}",
+	},
+	"a siteID with a dot": {
+		base: site, bad: "spec: {siteID: bank.a}", want: []string{"siteID must be 4 to 16 lower-case letters and digits"}, good: "spec: {siteID: banka1}",
+	},
+	"an endpoint without a port": {
+		base: site, bad: "spec: {endpoints: [gateway.bank-a.example]}", want: []string{"endpoints must be host:port"},
+		good: `spec: {endpoints: ["[2001:db8::1]:443"]}`,
+	},
+	"a node port of a load balancer": {
+		base: site, bad: "spec: {gateway: {service: LoadBalancer, nodePort: 30443}}", want: []string{"nodePort is for service NodePort only"},
+		good: "spec: {gateway: {service: NodePort, nodePort: 30443}}",
+	},
+	"a code instead of its hash": {
+		base: siteInvite, bad: "spec: {codeHash: " + strings.Repeat("Z", 64) + "}", want: []string{"codeHash must be 64 hexadecimal digits"},
+		good: "spec: {codeHash: " + strings.Repeat("a", 64) + "}",
+	},
+	"a partner whose name is no label": {
+		base: siteLink, bad: "metadata: {name: bank.b}", want: []string{"metadata.name must be a DNS label"}, good: "metadata: {name: bank-c}",
+	},
+	"digits of another form": {
+		base: siteLink, bad: "spec: {check: 731x204}", want: []string{"check must be six digits, such as 731-204"}, good: "spec: {check: 731-204}",
+	},
 	"network name too long": {
 		base: network, bad: "metadata: {name: a23456789012345678901234567890123}",
 		want: []string{"metadata.name", "at most 32 characters"},
@@ -525,9 +568,14 @@ func TestBadInputIsRefused(t *testing.T) {
 }
 
 // tryCreate asks the API server whether it would take an object.
+// clusterWide tells whether objects of a kind stand in no namespace.
+func clusterWide(u *unstructured.Unstructured) bool {
+	return slices.Contains([]string{"Network", "Site", "SiteInvite", "SiteLink"}, u.GetKind())
+}
+
 func tryCreate(t *testing.T, c client.Client, ns string, u *unstructured.Unstructured) error {
 	t.Helper()
-	if u.GetKind() != "Network" {
+	if !clusterWide(u) {
 		u.SetNamespace(ns)
 	}
 	return c.Create(t.Context(), u, client.DryRunAll, client.FieldValidation("Strict"))

@@ -31,7 +31,9 @@ func TestStoredObjectsAreRead(t *testing.T) {
 			t.Run(release+"/"+filepath.Base(f), func(t *testing.T) {
 				t.Parallel()
 				u := parse(t, read(t, f))
-				if u.GetKind() == "Network" {
+				if u.GetKind() == "Site" {
+					u.SetName(v1alpha1.SiteName)
+				} else if clusterWide(u) {
 					u.SetName("t-" + random(t))
 				} else {
 					u.SetNamespace(namespace(t, c))

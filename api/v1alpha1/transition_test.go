@@ -22,6 +22,21 @@ var transitions = map[string]struct {
 	// good is merged into what stands instead and must be accepted.
 	good string
 }{
+	"a partner's siteID changed": {
+		base: siteLink, bad: "spec: {siteID: bankc1}", want: []string{"siteID is immutable"}, good: "spec: {displayName: Bank B}",
+	},
+	"a revoked partner taken back": {
+		base: siteLink, from: "spec: {partnership: Revoked}", bad: "spec: {partnership: Active}",
+		want: []string{"a revoked partnership stays so"}, good: "spec: {displayName: Bank B}",
+	},
+	"a revoked partner taken back by leaving it out": {
+		base: siteLink, from: "spec: {partnership: Revoked}", bad: "spec: {partnership: null}",
+		want: []string{"a revoked partnership stays so"}, good: "spec: {displayName: Bank B}",
+	},
+	"an invitation prolonged": {
+		base: siteInvite, bad: `spec: {expiresAt: "2036-11-27T12:00:00Z"}`,
+		want: []string{"an invitation is immutable"}, good: "metadata: {annotations: {heddle.dev/void: why}}",
+	},
 	"network ID changed": {
 		base: network, from: "spec: {networkID: first-id}", bad: "spec: {networkID: other-id}",
 		want: []string{"networkID is immutable"}, good: "spec: {deletionPolicy: Delete}",
@@ -199,7 +214,7 @@ func TestForbiddenEditsAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			stands := patched(t, tc.base, tc.from)
-			if stands.GetKind() == "Network" {
+			if clusterWide(stands) {
 				stands.SetName("t-" + random(t))
 			} else {
 				stands.SetNamespace(namespace(t, c))

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +25,7 @@ type collector struct {
 	// namespaced says that Networks cannot be read.
 	namespaced bool
 
-	ready, daysLeft, height, lag, active *prometheus.Desc
+	ready, daysLeft, height, lag, active, partner *prometheus.Desc
 }
 
 func newCollector(ctx context.Context, reader client.Reader, namespaced bool) *collector {
@@ -38,13 +39,14 @@ func newCollector(ctx context.Context, reader client.Reader, namespaced bool) *c
 		daysLeft: desc("certificate_days_left", "Days until a certificate ends; negative when it has ended.", "kind", "namespace", "name", "certificate"),
 		height:   desc("channel_height", "Height of a channel's highest node.", "namespace", "channel"),
 		lag:      desc("channel_node_lag", "Blocks that a node is behind the highest one.", "namespace", "channel", "node"),
+		partner:  desc("partner_up", "Whether a partner answers.", "link"),
 		active:   desc("channel_node_active", "Whether a node takes its part in a channel.", "namespace", "channel", "node"),
 	}
 }
 
 // Describe tells the metrics that there are.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.ready, c.daysLeft, c.height, c.lag, c.active} {
+	for _, d := range []*prometheus.Desc{c.ready, c.daysLeft, c.height, c.lag, c.active, c.partner} {
 		out <- d
 	}
 }
@@ -54,7 +56,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := c.scrape()
 	defer cancel()
 	for _, one := range []func(context.Context, chan<- prometheus.Metric) error{
-		c.networks, c.organizations, c.orderers, c.peers, c.channels, c.chaincodes, c.identities,
+		c.networks, c.organizations, c.orderers, c.peers, c.channels, c.chaincodes, c.identities, c.sites,
 	} {
 		if err := one(ctx, out); err != nil {
 			out <- prometheus.NewInvalidMetric(c.ready, err)
@@ -175,6 +177,30 @@ func (c *collector) identities(ctx context.Context, out chan<- prometheus.Metric
 			certificates = append(certificates, *s)
 		}
 		c.object(out, "Identity", &l.Items[i], certificates...)
+	}
+	return nil
+}
+
+func (c *collector) sites(ctx context.Context, out chan<- prometheus.Metric) error {
+	if c.namespaced {
+		return nil
+	}
+	var local v1alpha1.SiteList
+	var links v1alpha1.SiteLinkList
+	if err := errors.Join(c.list(ctx, &local), c.list(ctx, &links)); err != nil {
+		return err
+	}
+	for i := range local.Items {
+		c.object(out, "Site", &local.Items[i], local.Items[i].Status.Certificates...)
+	}
+	for i := range links.Items {
+		l := &links.Items[i]
+		c.object(out, "SiteLink", l, l.Status.Certificates...)
+		up := 0.0
+		if l.Status.State == v1alpha1.LinkUp {
+			up = 1
+		}
+		out <- prometheus.MustNewConstMetric(c.partner, prometheus.GaugeValue, up, l.Name)
 	}
 	return nil
 }

@@ -37,21 +37,28 @@ func TestCollector(t *testing.T) {
 		}}},
 		&v1alpha1.Chaincode{ObjectMeta: at("asset")},
 		&v1alpha1.Identity{ObjectMeta: at("app"), Status: v1alpha1.IdentityStatus{Conditions: ready, Certificate: &certificates[0]}},
+		&v1alpha1.Site{ObjectMeta: metav1.ObjectMeta{Name: "local", Generation: 2}, Status: v1alpha1.SiteStatus{Conditions: ready}},
+		&v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: "bank-b"}, Status: v1alpha1.SiteLinkStatus{State: v1alpha1.LinkUp, Certificates: certificates}},
+		&v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: "bank-c"}, Status: v1alpha1.SiteLinkStatus{State: v1alpha1.LinkDown}},
 	).Build()
 	for _, namespaced := range []bool{false, true} {
 		got := gather(t, newCollector(t.Context(), reader, namespaced))
 		want := []string{
 			"heddle_certificate_days_left tls Identity app trade 1.5", "heddle_certificate_days_left tls Orderer orderer0-ord trade 1.5",
-			"heddle_certificate_days_left tls Organization banka trade 1.5",
+			"heddle_certificate_days_left tls Organization banka trade 1.5", "heddle_certificate_days_left tls SiteLink bank-b  1.5",
 			"heddle_channel_height demo trade 7.0", "heddle_channel_node_active demo trade peer0-banka 1.0",
 			"heddle_channel_node_active demo trade peer1-banka 0.0", "heddle_channel_node_lag demo trade peer0-banka 1.0",
 			"heddle_ready Chaincode asset trade 0.0", "heddle_ready Channel demo trade 0.0", "heddle_ready Identity app trade 1.0",
 			"heddle_ready Network trade  0.0", "heddle_ready Orderer orderer0-ord trade 0.0", "heddle_ready Organization banka trade 1.0",
-			"heddle_ready Peer peer0-banka trade 1.0",
+			"heddle_partner_up bank-b 1.0", "heddle_partner_up bank-c 0.0", "heddle_ready Peer peer0-banka trade 1.0",
+			"heddle_ready Site local  1.0", "heddle_ready SiteLink bank-b  0.0", "heddle_ready SiteLink bank-c  0.0",
 		}
 		if namespaced {
-			want = slices.DeleteFunc(want, func(s string) bool { return strings.Contains(s, "Network") })
+			want = slices.DeleteFunc(want, func(s string) bool {
+				return strings.Contains(s, "Network") || strings.Contains(s, "Site") || strings.Contains(s, "partner")
+			})
 		}
+		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Errorf("namespaced %t: got\n%s\nwant\n%s", namespaced, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}

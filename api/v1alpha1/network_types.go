@@ -84,6 +84,17 @@ const (
 	ProposalSign ProposalPolicy = "Sign"
 )
 
+// ImportPolicy says whether a partner's nodes appear here by themselves.
+// +kubebuilder:validation:Enum=Auto;Manual
+type ImportPolicy string
+
+const (
+	// ImportAuto imports every node of the network that the partner offers.
+	ImportAuto ImportPolicy = "Auto"
+	// ImportManual leaves it to people to make NodeImports.
+	ImportManual ImportPolicy = "Manual"
+)
+
 // NetworkPartner is another site of a network.
 type NetworkPartner struct {
 	// link names the SiteLink of the partner.
@@ -96,6 +107,11 @@ type NetworkPartner struct {
 	// +optional
 	// +kubebuilder:default=Ask
 	Proposals ProposalPolicy `json:"proposals,omitempty"`
+	// imports says whether the nodes that the partner offers in the network appear here by themselves; Auto unless given.
+	// What this site offers is for NodeExports to say.
+	// +optional
+	// +kubebuilder:default=Auto
+	Imports ImportPolicy `json:"imports,omitempty"`
 }
 
 // FabricSoftware says which software the nodes of a network run.

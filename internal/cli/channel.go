@@ -15,7 +15,8 @@ import (
 )
 
 func (a *app) channelCommand() *cobra.Command {
-	c := group("channel", "Accept what others changed in a channel", a.channelAdoptCommand())
+	c := group("channel", "Share channels with partners, accept what others changed",
+		a.channelInviteCommand(), a.channelAcceptCommand(), a.channelAdoptCommand())
 	c.Aliases = []string{"channels", "ch"}
 	return c
 }

@@ -50,6 +50,14 @@ func scriptParams(t *testing.T, s *server, dir string) testscript.Params {
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 			},
+			// partner LINK NETWORK makes a partner that offers the network with the channel "shared".
+			"partner": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(fixturePartner(t.Context(), s.client, args[0], args[1]))
+			},
+			// proposal NETWORK NAME LINK makes a partner's proposal for the channel "deals".
+			"proposal": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(fixtureProposal(t.Context(), s.client, args[0], args[1], args[2]))
+			},
 			// stall NETWORK makes the network stalled.
 			"stall": func(ts *testscript.TestScript, _ bool, args []string) {
 				n := &v1alpha1.Network{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}

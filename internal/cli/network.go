@@ -14,8 +14,10 @@ import (
 )
 
 func (a *app) networkCommand() *cobra.Command {
-	c := group("network", "Create, list, show and delete networks",
+	c := group("network", "Create, list, show, share and delete networks",
 		a.networkCreateCommand(),
+		a.networkInviteCommand(),
+		a.networkJoinCommand(),
 		a.networkListCommand(),
 		a.networkStatusCommand(),
 		a.networkDeleteCommand(),

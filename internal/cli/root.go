@@ -142,6 +142,7 @@ func (a *app) commands() []*cobra.Command {
 		newLabCommand(a),
 		a.networkCommand(),
 		a.channelCommand(),
+		a.proposalCommand(),
 		a.chaincodeCommand(),
 		a.statusCommand(),
 		a.doctorCommand(),

@@ -263,6 +263,21 @@ func TestPartnersTellEachOther(t *testing.T) {
 	b.knows(a)
 	a.knows(b)
 
+	b.Eventually(t, "the offered nodes are imported", func(ctx context.Context) error {
+		var list v1alpha1.NodeImportList
+		if err := b.Client.List(ctx, &list, client.InNamespace(network)); err != nil {
+			return err
+		}
+		var names []string
+		for i := range list.Items {
+			names = append(names, fmt.Sprintf("%s of %s:%d", list.Items[i].Name, list.Items[i].Spec.Link, list.Items[i].Spec.Port))
+		}
+		if diff := cmp.Diff([]string{"orderer0-banka of at-sitea:7050", "peer0-banka of at-sitea:7051"}, names); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
+
 	t.Run("a channel is an invitation", func(t *testing.T) {
 		ch := &v1alpha1.Channel{ObjectMeta: metav1.ObjectMeta{Namespace: network, Name: "demo"}, Spec: v1alpha1.ChannelSpec{
 			ChannelSettings: v1alpha1.ChannelSettings{Organizations: []string{"banka", "bankb"}},

@@ -138,7 +138,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // over tells that the partnership has ended.
-func over(link *v1alpha1.SiteLink) bool { return link.IsRevoked() || link.Status.State == v1alpha1.LinkRevoked }
+func over(link *v1alpha1.SiteLink) bool {
+	return link.IsRevoked() || link.Status.State == v1alpha1.LinkRevoked
+}
 
 // descriptorName is the ConfigMap with what a partner last told.
 func descriptorName(link string) string { return "descriptor-" + link }

@@ -84,15 +84,21 @@ func (r *Reconciler) takeNetwork(ctx context.Context, link *v1alpha1.SiteLink, n
 	if err != nil {
 		return "", fmt.Errorf("read Network %q: %w", n.Name, err)
 	}
-	joined := slices.ContainsFunc(net.Spec.Partners, func(p v1alpha1.NetworkPartner) bool { return p.Link == link.Name })
+	at := slices.IndexFunc(net.Spec.Partners, func(p v1alpha1.NetworkPartner) bool { return p.Link == link.Name })
 	switch {
 	case net.Spec.NetworkID != n.NetworkID:
 		return fmt.Sprintf("Network %q of this site has networkID %q: it is another network; one of the two needs another name", n.Name, net.Spec.NetworkID), nil
-	case !joined || !net.DeletionTimestamp.IsZero():
+	case at < 0 || !net.DeletionTimestamp.IsZero():
 		return "", nil
 	}
 	for i := range n.Organizations {
 		why, err := r.takeOrganization(ctx, link, &net, &n.Organizations[i])
+		if err != nil {
+			return refused, err
+		}
+		if why == "" && net.Spec.Partners[at].Imports != v1alpha1.ImportManual {
+			err = r.importNodes(ctx, link, &net, &n.Organizations[i])
+		}
 		if err != nil {
 			return refused, err
 		}
@@ -101,6 +107,27 @@ func (r *Reconciler) takeNetwork(ctx context.Context, link *v1alpha1.SiteLink, n
 		}
 	}
 	return refused, nil
+}
+
+// importNodes asks for every node that the partner offers. A NodeImport that somebody made by hand stays as it is, and
+// whether one can be had is for its own status to say.
+func (r *Reconciler) importNodes(ctx context.Context, link *v1alpha1.SiteLink, net *v1alpha1.Network, o *documents.Organization) error {
+	for _, n := range o.Nodes {
+		want := &v1alpha1.NodeImport{
+			ObjectMeta: metav1.ObjectMeta{Namespace: net.Name, Name: n.Name, Labels: placeOf(net).Labels("", "", "")},
+			Spec:       v1alpha1.NodeImportSpec{Link: link.Name, Port: n.Port, MSPID: o.MSPID},
+		}
+		if err := r.applier.Apply(ctx, net, want); err != nil {
+			if _, ok := kube.AsIntent(err); !ok {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func placeOf(net *v1alpha1.Network) specs.Place {
+	return specs.PlaceOf(net.Name, map[string]string{v1alpha1.LabelNetworkID: net.Spec.NetworkID})
 }
 
 func (r *Reconciler) takeOrganization(
@@ -126,9 +153,7 @@ func (r *Reconciler) takeOrganization(
 	}
 	want := &v1alpha1.Organization{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: net.Name, Name: o.Name, Labels: specs.PlaceOf(net.Name, map[string]string{
-				v1alpha1.LabelNetwork: net.Name, v1alpha1.LabelNetworkID: net.Spec.NetworkID,
-			}).Labels("", "", ""),
+			Namespace: net.Name, Name: o.Name, Labels: placeOf(net).Labels("", "", ""),
 		},
 		Spec: v1alpha1.OrganizationSpec{MSPID: o.MSPID, Remote: &v1alpha1.RemoteOrganization{
 			Link: link.Name, CACertificates: o.CACertificates, IntermediateCertificates: o.IntermediateCertificates,

@@ -18,13 +18,20 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/access"
+	"heddle.dev/heddle/internal/controller/chaincode"
 	"heddle.dev/heddle/internal/controller/channel"
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/controller/proposal"
+	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/gateway"
+	"heddle.dev/heddle/internal/fabric/identity"
 	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/link/documents"
 	"heddle.dev/heddle/internal/operator"
+	"heddle.dev/heddle/internal/pki"
+	"heddle.dev/heddle/internal/specs"
+	"heddle.dev/heddle/test/bare"
 	"heddle.dev/heddle/test/podless"
 )
 
@@ -119,14 +126,17 @@ func twoSites(t *testing.T) (a, b *site) {
 func (s *site) start() {
 	s.t.Helper()
 	mgr := podless.Manager(s.t, s.Rest, s.Client.Scheme(), s.nodes.Name)
+	nodes := access.New(access.Options{Reader: mgr.GetClient(), Dial: s.nodes.Dial})
 	channels := channel.New(channel.Options{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"),
-		Nodes: access.New(access.Options{Reader: mgr.GetClient(), Dial: s.nodes.Dial}),
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"), Nodes: nodes,
+	})
+	contracts := chaincode.New(chaincode.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"), Nodes: nodes,
 	})
 	s.proposals = proposal.New(proposal.Options{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"), Channels: channels, Sender: s.post,
 	})
-	for _, c := range []controllertest.Registrar{channels, s.proposals} {
+	for _, c := range []controllertest.Registrar{channels, contracts, s.proposals} {
 		if err := c.Register(mgr); err != nil {
 			s.t.Fatal(err)
 		}
@@ -320,6 +330,91 @@ func TestTwoSites(t *testing.T) {
 	t.Run("a rejected change stops", func(t *testing.T) { a.t, b.t = t, t; rejectedChange(t, a, b) })
 	t.Run("both at once", func(t *testing.T) { a.t, b.t = t, t; bothAtOnce(t, a, b) })
 	t.Run("a policy signs", func(t *testing.T) { a.t, b.t = t, t; policySigns(t, a, b) })
+	t.Run("a contract is approved by each", func(t *testing.T) { a.t, b.t = t, t; contractOfBoth(t, a, b) })
+}
+
+// contract waits until the site's Chaincode is committed and says what check wants.
+func (s *site) contract(what string, check func(cc *v1alpha1.Chaincode) error) *v1alpha1.Chaincode {
+	s.t.Helper()
+	cc := &v1alpha1.Chaincode{ObjectMeta: metav1.ObjectMeta{Namespace: s.nodes.Name, Name: "asset"}}
+	s.Eventually(s.t, s.name+": "+what, func(ctx context.Context) error {
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(cc), cc); err != nil {
+			return err
+		}
+		if err := check(cc); err != nil {
+			return fmt.Errorf("%w: %s; %+v", err, kube.ReadyMessage(cc), cc.Status.Organizations)
+		}
+		return nil
+	})
+	return cc
+}
+
+// contractOfBoth deploys one contract at both sites: each approves for its own organization and installs on its own
+// peer, and a transaction needs both.
+func contractOfBoth(t *testing.T, a, b *site) {
+	t.Helper()
+	program := bare.BuildContract(t)
+	deploy := func(s *site) {
+		if err := s.Client.Create(t.Context(), &v1alpha1.Chaincode{ObjectMeta: s.nodes.Meta("asset"), Spec: v1alpha1.ChaincodeSpec{
+			Channel: "demo", ChaincodeName: "asset", Image: "registry.local/asset:1", EndorsementPolicy: "AND('BankaMSP.peer','BankbMSP.peer')",
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deploy(a)
+	a.contract("it waits for the other site", func(cc *v1alpha1.Chaincode) error {
+		if c := meta.FindStatusCondition(cc.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Reason != v1alpha1.ReasonNeedsSignatures {
+			return errors.New("it does not wait for signatures")
+		}
+		return nil
+	})
+	deploy(b)
+	for s, mspID := range map[*site]string{a: "BankaMSP", b: "BankbMSP"} {
+		cc := s.contract("it is committed", func(cc *v1alpha1.Chaincode) error {
+			if cc.Status.Sequence == nil || *cc.Status.Sequence != 1 || cc.Status.CommittedVersion == "" {
+				return errors.New("not committed")
+			}
+			return nil
+		})
+		if len(cc.Status.Organizations) != 1 || cc.Status.Organizations[0].MSPID != mspID {
+			t.Errorf("%s approves for %+v", s.name, cc.Status.Organizations)
+		}
+		s.nodes.RunContract("asset", program, cc.Status.PackageID)
+	}
+	for s, org := range map[*site]string{a: "banka", b: "bankb"} {
+		s.submit("demo", org)
+	}
+}
+
+// submit makes a transaction at the site's own peer, as an application would.
+func (s *site) submit(channelID, org string) {
+	s.t.Helper()
+	o := s.nodes.Orgs[org]
+	leaf, err := o.Issue("app", pki.RoleClient)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	who, err := identity.New(o.MSPID, leaf.Sign, leaf.Key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	conn, err := admin.Target{
+		Address: specs.Address("peer0-"+org, s.nodes.Name, v1alpha1.PortPeer), Roots: o.TLSRoots(), DialContext: s.nodes.Dial,
+	}.Connect()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	gw, err := gateway.New(conn, who)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Eventually(s.t, s.name+": a transaction that needs both is committed", func(ctx context.Context) error {
+		_, err := gw.Submit(ctx, gateway.Call{
+			Channel: channelID, Contract: "asset", Function: "Create", Args: [][]byte{[]byte("of-" + org), []byte("alice"), []byte("5")},
+		})
+		return err
+	})
 }
 
 func changeNeedsBoth(t *testing.T, a, b *site) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -186,21 +187,21 @@ func identitySecret(id *v1alpha1.Identity) string {
 
 // firstMember is the channel's first organisation that has peers.
 func (c *cluster) firstMember(ctx context.Context, network string, ch *v1alpha1.Channel) (string, error) {
-	if len(ch.Spec.Organizations) > 0 {
-		return ch.Spec.Organizations[0], nil
-	}
 	var peers v1alpha1.PeerList
 	if err := c.List(ctx, &peers, client.InNamespace(network)); err != nil {
 		return "", fmt.Errorf("list peers of network %q: %w", network, err)
 	}
 	first := ""
 	for i := range peers.Items {
-		if org := peers.Items[i].Spec.Organization; first == "" || org < first {
+		org := peers.Items[i].Spec.Organization
+		// Members of other sites have no peers here, and cannot be called for.
+		member := len(ch.Spec.Organizations) == 0 || slices.Contains(ch.Spec.Organizations, org)
+		if member && (first == "" || org < first) {
 			first = org
 		}
 	}
 	if first == "" {
-		return "", notReadyErrorf("network %q has no peer yet", network)
+		return "", notReadyErrorf("network %q has no peer of channel %q yet", network, ch.Name)
 	}
 	return first, nil
 }

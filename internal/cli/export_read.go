@@ -25,6 +25,9 @@ func (c *cluster) exported(ctx context.Context, network string, o *networkObject
 	n := export.Network{Name: network}
 	for i := range o.organizations.Items {
 		org := &o.organizations.Items[i]
+		if org.Spec.Remote != nil {
+			continue // its nodes and users are at another site
+		}
 		e, err := c.exportedOrganization(ctx, org, o)
 		if err != nil {
 			return n, err
@@ -46,15 +49,17 @@ func (c *cluster) exported(ctx context.Context, network string, o *networkObject
 	return n, nil
 }
 
-// membersOf are the channel's organisations: all that have peers unless the spec names some.
+// membersOf are the channel's organisations of this site: all that have peers unless the spec names some.
 func membersOf(ch *v1alpha1.Channel, o *networkObjects) []string {
-	if len(ch.Spec.Organizations) > 0 {
-		return ch.Spec.Organizations
-	}
 	var members []string
 	for i := range o.organizations.Items {
-		if name := o.organizations.Items[i].Name; hasPeers(o, name) {
-			members = append(members, name)
+		org := &o.organizations.Items[i]
+		if org.Spec.Remote != nil {
+			continue
+		}
+		named := slices.Contains(ch.Spec.Organizations, org.Name)
+		if named || len(ch.Spec.Organizations) == 0 && hasPeers(o, org.Name) {
+			members = append(members, org.Name)
 		}
 	}
 	return members

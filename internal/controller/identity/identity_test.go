@@ -120,6 +120,17 @@ func setup(t *testing.T, now func() time.Time) (*controllertest.Env, *podless.Na
 	return env, n
 }
 
+func TestOrganizationOfAnotherSite(t *testing.T) {
+	env, n := setup(t, time.Now)
+	o := &v1alpha1.Organization{ObjectMeta: n.Meta("bankx")}
+	o.Spec.MSPID = "BankXMSP"
+	o.Spec.Remote = &v1alpha1.RemoteOrganization{Link: "site-x", CACertificates: "PEM", TLSCACertificates: "PEM"}
+	create(t, env, o)
+	id := newIdentity(n, "mallory", v1alpha1.IdentitySpec{Organization: "bankx"})
+	create(t, env, id)
+	refused(t, env, id, v1alpha1.ReasonInvalidSpec, "site-x")
+}
+
 func TestWithoutCA(t *testing.T) {
 	clock := time.Now()
 	now := make(chan func() time.Time, 1)

@@ -23,6 +23,9 @@ func (r *Reconciler) settled(_ context.Context, s *scope) error {
 	}
 	for _, o := range s.world.nodes() {
 		have[key(o)] = true
+		if org, ok := o.(*v1alpha1.Organization); ok && org.Spec.Remote != nil {
+			continue // what a partner says of its own is no part of this site's network
+		}
 		if why := waitsFor(o); why != nil {
 			return why
 		}

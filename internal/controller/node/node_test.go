@@ -168,6 +168,22 @@ func TestMissingOrganizationIsTold(t *testing.T) {
 	w.up(t, p)
 }
 
+func TestNodeOfAnotherSitesOrganization(t *testing.T) {
+	w := start(t)
+	o := &v1alpha1.Organization{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "bankx"}}
+	o.Spec.MSPID = "BankXMSP"
+	o.Spec.Remote = &v1alpha1.RemoteOrganization{Link: "site-x", CACertificates: "PEM", TLSCACertificates: "PEM"}
+	w.Make(t, o)
+	p := &v1alpha1.Peer{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "peer0-bankx"}, Spec: v1alpha1.PeerSpec{Organization: "bankx"}}
+	w.Make(t, p)
+	if c := w.AwaitReason(t, p, v1alpha1.ReasonInvalidSpec); !strings.Contains(c.Message, "site-x") {
+		t.Errorf("message %q", c.Message)
+	}
+	if w.Read(t, &corev1.Secret{}, "peer0-bankx") {
+		t.Error("keys were made for a node of another site's organization")
+	}
+}
+
 func TestNameOfAnotherNode(t *testing.T) {
 	w := start(t)
 	o := w.orderer(t, "orderer0-ord")

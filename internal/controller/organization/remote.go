@@ -51,6 +51,9 @@ func (r *Reconciler) publishRemote(ctx context.Context, s *scope) error {
 	if err == nil {
 		err = checkNodes(s, material)
 	}
+	if err == nil {
+		err = r.checkNames(ctx, s)
+	}
 	if err != nil {
 		return kube.Stalled(v1alpha1.ReasonInvalidSpec, "spec.remote cannot be used: %s; the partner %q has to put it right", err, remote.Link)
 	}
@@ -87,6 +90,27 @@ func checkNodes(s *scope, material msp.Material) error {
 		}
 		if _, err := material.Served([]byte(n.TLSCertificate), specs.Host(n.Name, s.org.Namespace), s.now); err != nil {
 			return fmt.Errorf("node %q: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// checkNames makes sure that no node has a name that a node of this site could have: where an organization's name ends
+// in another's, so do its nodes' names.
+func (r *Reconciler) checkNames(ctx context.Context, s *scope) error {
+	var all v1alpha1.OrganizationList
+	if err := r.client.List(ctx, &all, client.InNamespace(s.org.Namespace)); err != nil {
+		return fmt.Errorf("list organizations: %w", err)
+	}
+	for i := range all.Items {
+		own := &all.Items[i]
+		if own.Spec.Remote != nil {
+			continue
+		}
+		for _, n := range s.org.Spec.Remote.Nodes {
+			if strings.HasSuffix(n.Name, "-"+own.Name) {
+				return fmt.Errorf("node %q has a name of organization %q, which is of this site", n.Name, own.Name)
+			}
 		}
 	}
 	return nil

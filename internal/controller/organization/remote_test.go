@@ -170,6 +170,22 @@ func TestRemoteOrganizationExpires(t *testing.T) {
 	}
 }
 
+// Where our organization's name ends in the partner's, a node of the partner could have the name of one of ours.
+func TestRemoteNodeWithOurName(t *testing.T) {
+	e := start(t, organization.Options{})
+	own := withoutCA(e)
+	own.Name, own.Spec.MSPID = "x-bankb", "XMSP"
+	e.Make(t, own)
+	e.AwaitReason(t, own, v1alpha1.ReasonReady)
+	o := remote(t, e, partner(t, "bankb"))
+	o.Spec.Remote.Nodes[1].Name = "peer0-x-bankb"
+	e.Make(t, o)
+	e.AwaitReason(t, o, v1alpha1.ReasonInvalidSpec)
+	if err := controllertest.Contains(kube.ReadyMessage(o), "peer0-x-bankb", "of this site"); err != nil {
+		t.Error(err)
+	}
+}
+
 // An organization whose keys are here is nobody else's, even when its object is gone.
 func TestRemoteOrganizationBesideKeys(t *testing.T) {
 	e := start(t, organization.Options{})

@@ -12,13 +12,16 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -94,15 +97,37 @@ func New(opts Options) *Reconciler {
 
 // Register adds the controller to a manager. What a partner is told may follow from any object of a network.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
-	all := handler.EnqueueRequestsFromMapFunc(r.everybody)
+	all, telling := handler.EnqueueRequestsFromMapFunc(r.everybody), builder.WithPredicates(predicate.Funcs{UpdateFunc: matters})
 	return ctrl.NewControllerManagedBy(mgr).Named("partner").
-		For(&v1alpha1.SiteLink{}).
-		Watches(&v1alpha1.Network{}, all).
-		Watches(&v1alpha1.Organization{}, all).
-		Watches(&v1alpha1.Channel{}, all).
-		Watches(&v1alpha1.NodeExport{}, all).
+		For(&v1alpha1.SiteLink{}, telling).
+		Watches(&v1alpha1.Network{}, all, telling).
+		Watches(&v1alpha1.Organization{}, all, telling).
+		Watches(&v1alpha1.Channel{}, all, telling).
+		Watches(&v1alpha1.NodeExport{}, all, telling).
 		WatchesRawSource(source.Channel(r.wake, &handler.EnqueueRequestForObject{})).
 		WithOptions(kube.ControllerOptions()).Complete(r)
+}
+
+// matters tells changes that a partner may have to know of from those that come with every block and every probe.
+func matters(e event.UpdateEvent) bool {
+	if e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || !e.ObjectNew.GetDeletionTimestamp().IsZero() {
+		return true
+	}
+	switch now := e.ObjectNew.(type) {
+	case *v1alpha1.SiteLink:
+		was, ok := e.ObjectOld.(*v1alpha1.SiteLink)
+		return !ok || was.Status.State != now.Status.State
+	case *v1alpha1.Organization:
+		was, ok := e.ObjectOld.(*v1alpha1.Organization)
+		return !ok || was.Status.MSPHash != now.Status.MSPHash || kube.IsReady(was) != kube.IsReady(now)
+	case *v1alpha1.Channel:
+		was, ok := e.ObjectOld.(*v1alpha1.Channel)
+		return !ok || was.Status.GenesisHash != now.Status.GenesisHash
+	case *v1alpha1.NodeExport:
+		was, ok := e.ObjectOld.(*v1alpha1.NodeExport)
+		return !ok || !equality.Semantic.DeepEqual(was.Status.Nodes, now.Status.Nodes)
+	}
+	return false
 }
 
 func (r *Reconciler) everybody(ctx context.Context, _ client.Object) []reconcile.Request {

@@ -112,6 +112,13 @@ func (r *Reconciler) takeNetwork(ctx context.Context, link *v1alpha1.SiteLink, n
 // importNodes asks for every node that the partner offers. A NodeImport that somebody made by hand stays as it is, and
 // whether one can be had is for its own status to say.
 func (r *Reconciler) importNodes(ctx context.Context, link *v1alpha1.SiteLink, net *v1alpha1.Network, o *documents.Organization) error {
+	var org v1alpha1.Organization
+	if err := r.opts.Client.Get(ctx, client.ObjectKey{Namespace: net.Name, Name: o.Name}, &org); err != nil {
+		return client.IgnoreNotFound(err) // made a moment ago: the change of it wakes this again
+	}
+	if !kube.IsReady(&org) {
+		return nil // nor is a node of an organization that does not hold together
+	}
 	for _, n := range o.Nodes {
 		want := &v1alpha1.NodeImport{
 			ObjectMeta: metav1.ObjectMeta{Namespace: net.Name, Name: n.Name, Labels: placeOf(net).Labels("", "", "")},

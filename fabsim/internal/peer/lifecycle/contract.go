@@ -178,12 +178,12 @@ func (c *Contract) uses(ctx context.Context) (map[string][]use, error) {
 		out[id] = nil
 	}
 	for _, ch := range c.o.Channels() {
-		names, err := definedNames(ctx, ch.Ledger())
+		names, err := c.Names(ctx, ch.Ledger())
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
-			local, err := c.local(ctx, ch.Ledger(), name, ids)
+			local, err := c.Local(ctx, ch.Ledger(), name)
 			if err != nil {
 				return nil, err
 			}

@@ -17,6 +17,7 @@ import (
 	"heddle.dev/heddle/fabsim/internal/deliver"
 	"heddle.dev/heddle/fabsim/internal/peer/ledger"
 	"heddle.dev/heddle/fabsim/internal/peer/lifecycle"
+	"heddle.dev/heddle/fabsim/internal/peer/rwset"
 	"heddle.dev/heddle/fabsim/internal/peer/state"
 	"heddle.dev/heddle/fabsim/internal/peer/tx"
 	"heddle.dev/heddle/fabsim/internal/peer/validate"
@@ -203,6 +204,9 @@ func (j *joined) take(ctx context.Context, block *cb.Block) error {
 	if err != nil {
 		return err
 	}
+	if changesContracts(judged.Spaces) {
+		defer j.peer.lifecycle.Changing()()
+	}
 	result, err := j.ledger.Commit(ctx, block, private, wanted)
 	if err != nil {
 		return err
@@ -216,6 +220,21 @@ func (j *joined) take(ctx context.Context, block *cb.Block) error {
 		return err
 	}
 	return nil
+}
+
+// changesContracts tells whether a block writes records of the life cycle. Every call of a contract reads some.
+func changesContracts(spaces map[uint64][]*rwset.Space) bool {
+	for _, of := range spaces {
+		for _, space := range of {
+			writes := len(space.KV.GetWrites()) > 0 || slices.ContainsFunc(space.Collections, func(c *rwset.Collection) bool {
+				return len(c.Hashed.GetHashedWrites()) > 0
+			})
+			if space.Name == lifecycle.Namespace && writes {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // afterCommit makes the indexes of contracts that were defined, and lets go of

@@ -355,9 +355,18 @@ func (j *joined) reconcile(ctx context.Context) error {
 		if coll == nil {
 			continue
 		}
-		if _, err := j.ledger.Reconcile(ctx, m, coll); err != nil {
+		if err := j.takeMissing(ctx, m, coll); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// takeMissing commits private data that has turned up.
+func (j *joined) takeMissing(ctx context.Context, m ledger.Missing, coll *frwset.CollectionPvtReadWriteSet) error {
+	if m.Namespace == lifecycle.Namespace {
+		defer j.peer.lifecycle.Changing()()
+	}
+	_, err := j.ledger.Reconcile(ctx, m, coll)
+	return err
 }

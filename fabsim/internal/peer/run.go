@@ -240,7 +240,7 @@ func (p *Peer) loadPackage(id string) ([]byte, []byte, error) {
 // installed makes the indexes of contracts that waited for their package.
 func (p *Peer) installed(ctx context.Context, id string) {
 	for _, j := range p.channels.all() {
-		names, err := lifecycle.Names(ctx, j.ledger)
+		names, err := p.lifecycle.Names(ctx, j.ledger)
 		if err != nil {
 			p.log.Errorf("Cannot look for contracts of %s: %s", id, err)
 			continue
@@ -259,7 +259,7 @@ func (p *Peer) views(ctx context.Context) map[string]members.View {
 	out := map[string]members.View{}
 	for _, j := range p.channels.all() {
 		view := members.View{Height: j.ledger.Height(), Contracts: map[string]string{}}
-		names, err := lifecycle.Names(ctx, j.ledger)
+		names, err := p.lifecycle.Names(ctx, j.ledger)
 		if err != nil {
 			p.log.Errorf("Cannot list contracts of %s: %s", j.Config().ID(), err)
 		}

@@ -38,7 +38,10 @@ type Channel interface {
 }
 
 // Contract is the system contract _lifecycle.
-type Contract struct{ o Options }
+type Contract struct {
+	o     Options
+	known known
+}
 
 // New makes it.
 func New(o Options) *Contract { return &Contract{o: o} }
@@ -142,7 +145,10 @@ func (c *Contract) install(ctx context.Context, _ *Call, in *lb.InstallChaincode
 	if err := c.o.Build(ctx, id, p); err != nil {
 		return nil, fmt.Errorf("could not build chaincode: %w", err)
 	}
-	if err := c.o.Packages.Save(id, raw); err != nil {
+	done := c.Changing()
+	err = c.o.Packages.Save(id, raw)
+	done()
+	if err != nil {
 		return nil, fmt.Errorf("could not save cc install package: %w", err)
 	}
 	if c.o.Installed != nil {
@@ -172,12 +178,12 @@ func (c *Contract) uses(ctx context.Context) (map[string][]use, error) {
 		out[id] = nil
 	}
 	for _, ch := range c.o.Channels() {
-		names, err := definedNames(ctx, ch.Ledger())
+		names, err := c.Names(ctx, ch.Ledger())
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
-			local, err := c.local(ctx, ch.Ledger(), name, ids)
+			local, err := c.Local(ctx, ch.Ledger(), name)
 			if err != nil {
 				return nil, err
 			}
@@ -242,15 +248,6 @@ type Local struct {
 	Approved bool
 	// PackageID is the package that the organisation chose, if it is installed.
 	PackageID string
-}
-
-// Local finds a contract; nil if it is not defined.
-func (c *Contract) Local(ctx context.Context, on *ledger.Ledger, name string) (*Local, error) {
-	ids, err := c.o.Packages.List()
-	if err != nil {
-		return nil, err
-	}
-	return c.local(ctx, on, name, ids)
 }
 
 func (c *Contract) local(ctx context.Context, on *ledger.Ledger, name string, ids []string) (*Local, error) {

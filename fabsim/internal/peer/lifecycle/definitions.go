@@ -286,6 +286,3 @@ func definedNames(ctx context.Context, on *ledger.Ledger) ([]string, error) {
 	slices.Sort(out)
 	return out, nil
 }
-
-// Names are the contracts of a channel, in order.
-func Names(ctx context.Context, on *ledger.Ledger) ([]string, error) { return definedNames(ctx, on) }

@@ -20,6 +20,7 @@ type records struct {
 	org   string
 	state map[string][]byte
 	wrote []string
+	reads int
 }
 
 func newTestRecords(org string) *records { return &records{org: org, state: map[string][]byte{}} }
@@ -35,6 +36,7 @@ func (r *records) Put(_ context.Context, key string, value []byte) error {
 func (r *records) MSPID() string { return r.org }
 
 func (r *records) GetHash(_ context.Context, key string) ([]byte, error) {
+	r.reads++
 	if r.state[key] == nil {
 		return nil, nil
 	}
@@ -153,6 +155,10 @@ func TestPackageOf(t *testing.T) {
 		if err != nil || got != c.want {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
+	}
+	org.reads = 0
+	if _, err := PackageOf(t.Context(), "cc", 1, []string{"one", "two", "three", "right"}, org); err != nil || org.reads != 2 {
+		t.Errorf("%d reads of four packages, %v: want 2, for each package is compared with the same records", org.reads, err)
 	}
 }
 

@@ -210,6 +210,7 @@ func privateName(name string, sequence int64) string { return fmt.Sprintf("%s#%d
 // PackageOf tells which of some packages an organisation chose for a
 // definition, by hashes alone; empty if none of them.
 func PackageOf(ctx context.Context, name string, sequence int64, packages []string, in Opaque) (string, error) {
+	in = readOnce{in, map[string][]byte{}}
 	for _, id := range packages {
 		ok, _, err := matches(ctx, sources, privateName(name, sequence), typePackage, []field{textField("PackageID", &id)}, in)
 		if err != nil {
@@ -220,4 +221,25 @@ func PackageOf(ctx context.Context, name string, sequence int64, packages []stri
 		}
 	}
 	return "", nil
+}
+
+// readOnce keeps what it has read: every package is compared with the same records.
+type readOnce struct {
+	from Opaque
+	seen map[string][]byte
+}
+
+// MSPID is the organisation's.
+func (r readOnce) MSPID() string { return r.from.MSPID() }
+
+// GetHash reads the hash of a value.
+func (r readOnce) GetHash(ctx context.Context, key string) ([]byte, error) {
+	if hash, ok := r.seen[key]; ok {
+		return hash, nil
+	}
+	hash, err := r.from.GetHash(ctx, key)
+	if err == nil {
+		r.seen[key] = hash
+	}
+	return hash, err
 }

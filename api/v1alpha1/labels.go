@@ -82,6 +82,8 @@ const (
 	ComponentBuild     = "build"
 	ComponentGateway   = "gateway"
 	ComponentLink      = "link"
+	// ComponentLinkCheck is a pod that looks where the way to a partner ends; nobody is led to it.
+	ComponentLinkCheck = "link-check"
 )
 
 // Ports of the nodes, the same in every network.

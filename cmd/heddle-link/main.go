@@ -1,6 +1,6 @@
 // Command heddle-link runs beside nginx in the pods of gateways and links: "heddle-link reload FOLDER..." tells nginx of
-// changed files in the folders; "heddle-link check" reads a question from standard input, goes the way to a partner's
-// nodes step by step, and answers on standard output.
+// changed files in the folders; "heddle-link check REQUEST" goes the way to a partner's nodes step by step and answers on
+// standard output.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,11 +29,11 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 1 && args[0] == "check" {
-		return check.Serve(ctx, os.Stdin, os.Stdout, nginx.KeyFolder)
+	if len(args) == 2 && args[0] == "check" {
+		return check.Serve(ctx, strings.NewReader(args[1]), os.Stdout, nginx.KeyFolder)
 	}
 	if len(args) < 2 || args[0] != "reload" {
-		return fmt.Errorf("use it as \"heddle-link reload FOLDER...\" or \"heddle-link check\"")
+		return fmt.Errorf("use it as \"heddle-link reload FOLDER...\" or \"heddle-link check REQUEST\"")
 	}
 	reload.Run(ctx, reload.Options{
 		Folders: args[1:], PIDFile: nginx.PIDFile, Every: time.Second, Pause: 10 * time.Second,

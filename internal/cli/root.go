@@ -146,6 +146,8 @@ func (a *app) commands() []*cobra.Command {
 		a.statusCommand(),
 		a.doctorCommand(),
 		a.txCommand(),
+		a.linkCommand(),
+		a.nodeCommand(),
 		a.identityCommand(),
 		a.exportCommand(),
 		a.siteCommand(),

@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/nginx"
@@ -102,6 +103,27 @@ func LinkDeployment(l Link, running bool) *appsv1.Deployment {
 	}.Deployment(l.meta(), l.selects(), replicas)
 }
 
+// LinkCheckPod goes the way of a link once, with its keys and under its policies, and says in its log what it met. It is
+// made from the link's Deployment, which is there while the partner is away, too.
+func LinkCheckPod(d *appsv1.Deployment, request string) *corev1.Pod {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: d.Name + "-check-", Namespace: d.Namespace, Labels: merge(d.Labels, map[string]string{
+			v1alpha1.LabelComponent: v1alpha1.ComponentLinkCheck,
+		})},
+		Spec: *d.Spec.Template.Spec.DeepCopy(),
+	}
+	pod.Spec.RestartPolicy, pod.Spec.ShareProcessNamespace = corev1.RestartPolicyNever, nil
+	pod.Spec.ActiveDeadlineSeconds = ptr.To[int64](120)
+	for _, c := range pod.Spec.Containers {
+		if c.Name == "reload" {
+			c.Name, c.Command = "check", []string{"heddle-link", "check", request}
+			pod.Spec.Containers = []corev1.Container{c}
+			break
+		}
+	}
+	return pod
+}
+
 // LinkService is where the gateway finds the link, and the operator the way to nodes that are not imported yet.
 func LinkService(l Link) *corev1.Service {
 	return &corev1.Service{ObjectMeta: l.meta(), Spec: corev1.ServiceSpec{
@@ -122,6 +144,12 @@ func LinkPolicies(l Link) []*networkingv1.NetworkPolicy {
 		{From: gateway, Ports: tcp(nginx.PortIngress)},
 		{From: append(nodes, namespaces(l.System)...), Ports: tcp(nginx.PortEgress)},
 	}, append(append([]networkingv1.NetworkPolicyEgressRule{toDNS()}, l.toExports()...), l.toPartner()...))
+	pod.Spec.PodSelector = metav1.LabelSelector{
+		MatchLabels: map[string]string{v1alpha1.LabelNetwork: l.Place.Network, v1alpha1.LabelLink: l.Name},
+		MatchExpressions: []metav1.LabelSelectorRequirement{{
+			Key: v1alpha1.LabelComponent, Operator: metav1.LabelSelectorOpIn, Values: []string{v1alpha1.ComponentLink, v1alpha1.ComponentLinkCheck},
+		}},
+	}
 	exports := p.policy(LinkName(l.Name)+"-exports", nil, []networkingv1.NetworkPolicyIngressRule{
 		{From: own, Ports: tcp(v1alpha1.PortOrderer, v1alpha1.PortPeer)},
 	}, nil)

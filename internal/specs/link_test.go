@@ -35,6 +35,7 @@ func TestLinkGolden(t *testing.T) {
 	i := &v1alpha1.NodeImport{ObjectMeta: metav1.ObjectMeta{Name: "peer0-bankb", Namespace: "trade", Labels: labels}}
 	i.Spec.Link, i.Spec.Port = "bank-b", v1alpha1.PortPeer
 	golden(t, "import", ImportService(i))
+	golden(t, "link-check", LinkCheckPod(LinkDeployment(link(), false), "{}"))
 }
 
 func TestLinkConfig(t *testing.T) {

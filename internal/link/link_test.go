@@ -562,6 +562,39 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestDocumentsWait: a partner that sends many documents at once has them read two at a time, and all of them in the end.
+func TestDocumentsWait(t *testing.T) {
+	a, b := pair(t)
+	const documents = 6
+	var mu sync.Mutex
+	inside, most := 0, 0
+	a.server.Handle("slow", func(context.Context, string, *Envelope) error {
+		mu.Lock()
+		inside++
+		most = max(most, inside)
+		mu.Unlock()
+		time.Sleep(20 * time.Millisecond)
+		mu.Lock()
+		inside--
+		mu.Unlock()
+		return nil
+	})
+	sent := make(chan error, documents)
+	for i := range documents {
+		// Each has a line of its own.
+		c := NewClient(ClientOptions{Self: b.holder.Get})
+		go func() { sent <- c.Send(t.Context(), b.to(a), "slow", fmt.Sprintf("subject %d", i), "x") }()
+	}
+	for range documents {
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	}
+	if most > partnerDocuments {
+		t.Errorf("%d were in work at once", most)
+	}
+}
+
 // TestSlowHandshake: who says nothing, or half of something, is cut off, and keeps nobody else out meanwhile.
 func TestSlowHandshake(t *testing.T) {
 	a, b := pair(t)

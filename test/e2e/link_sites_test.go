@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,15 +21,11 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/nginx"
 	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/internal/specs"
 	"heddle.dev/heddle/test/harness"
@@ -36,48 +34,91 @@ import (
 // gatewayPort is the one port that a site opens to the others.
 const gatewayPort = 30443
 
-// linkedSite is one end of a partnership, as the test knows it. One without a cluster is played by the test alone.
+// linkedSite is one of the sites of a lab, with the CA of its gateway, so that the test can play its links.
 type linkedSite struct {
+	*harness.Cluster
 	id string
 	ca *pki.Issuer
-	*harness.Cluster
 }
 
-func newSite(t *testing.T, id string, c *harness.Cluster) *linkedSite {
+// foundSite makes a cluster a site, and waits for its gateway.
+func foundSite(ctx context.Context, t *testing.T, id string, c *harness.Cluster) *linkedSite {
+	t.Helper()
+	s := &linkedSite{Cluster: c, id: id}
+	heddle(ctx, t, c, "site", "init", "--site-id", id, "--endpoint", s.endpoint(t), "--node-port", strconv.Itoa(gatewayPort), "--display-name", "Bank of "+id)
+	var secret corev1.Secret
+	if err := c.Get(ctx, client.ObjectKey{Namespace: harness.SystemNamespace, Name: specs.GatewayCASecret}, &secret); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s.ca, err = pki.LoadIssuer(secret.Data["tls.crt"], secret.Data["tls.key"]); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// heddle runs a command that has to succeed, and returns what it printed.
+func heddle(ctx context.Context, t *testing.T, c *harness.Cluster, args ...string) string {
+	t.Helper()
+	out, err := c.Heddle(ctx, append(args, "-q")...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// partners has site a invite site b, and a person approve it. Each is called by the other's name as given.
+func partners(ctx context.Context, t *testing.T, a, b *linkedSite, nameOfA, nameOfB string) {
+	t.Helper()
+	var invite struct {
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal([]byte(heddle(ctx, t, a.Cluster, "site", "invite", nameOfB, "-o", "json")), &invite); err != nil {
+		t.Fatal(err)
+	}
+	heddle(ctx, t, b.Cluster, "site", "join", invite.Token, "--name", nameOfA)
+	var l v1alpha1.SiteLink
+	err := harness.Poll(ctx, func(ctx context.Context) error {
+		if err := b.Get(ctx, client.ObjectKey{Name: nameOfA}, &l); err != nil || l.Status.Check == "" {
+			return fmt.Errorf("there are no digits yet (%w)", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heddle(ctx, t, a.Cluster, "site", "approve", nameOfB, l.Status.Check)
+	a.await(ctx, t, nameOfB, v1alpha1.LinkUp)
+	b.await(ctx, t, nameOfA, v1alpha1.LinkUp)
+}
+
+// await waits for the state of a partner.
+func (s *linkedSite) await(ctx context.Context, t *testing.T, name string, state v1alpha1.SiteLinkState) {
+	t.Helper()
+	l := &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if err := s.Until(ctx, l, func() bool { return l.Status.State == state }); err != nil {
+		t.Fatal(err)
+	}
+	progress("%s: partner %s is %s", s.id, name, state)
+}
+
+// leaf is a certificate that an issuer makes for a link.
+func leaf(t *testing.T, ca *pki.Issuer, name string) *tls.Certificate {
 	t.Helper()
 	key, err := pki.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := pki.NewRoot(pki.IssuerRequest{CommonName: "gateway of " + id, Key: key, Lifetime: 100 * time.Hour, Now: time.Now().Add(-2 * time.Hour)})
+	cert, err := ca.IssueTLS(pki.TLSRequest{CommonName: name, SANs: []string{name}, Public: key.Public(), Lifetime: time.Hour, Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &linkedSite{id: id, ca: ca, Cluster: c}
-}
-
-func (s *linkedSite) caText() string { return string(pki.EncodeCerts(s.ca.Cert)) }
-
-// leaf is a certificate that the site shows to its partners.
-func (s *linkedSite) leaf(t *testing.T, name string) tls.Certificate {
-	t.Helper()
-	key, err := pki.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := s.ca.IssueTLS(pki.TLSRequest{CommonName: name, SANs: []string{name}, Public: key.Public(), Lifetime: time.Hour, Now: time.Now()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
 // endpoint is the site's public address.
 func (s *linkedSite) endpoint(t *testing.T) string {
 	t.Helper()
-	if s.Cluster == nil {
-		return "192.0.2.1:443"
-	}
 	address, err := s.Site.NodeAddress(s.Site.NodeNames()[0])
 	if err != nil {
 		t.Fatal(err)
@@ -89,97 +130,26 @@ func (s *linkedSite) endpoint(t *testing.T) string {
 func create(ctx context.Context, t *testing.T, c *harness.Cluster, objects ...client.Object) {
 	t.Helper()
 	for _, o := range objects {
-		if err := c.Create(ctx, o); client.IgnoreAlreadyExists(err) != nil {
+		if err := c.Create(ctx, o); err != nil {
 			t.Fatalf("create %T %q: %v", o, o.GetName(), err)
 		}
 	}
 }
 
-// found makes the site what it is: its name, its CA, and the operator's right to that.
-func (s *linkedSite) found(ctx context.Context, t *testing.T) {
-	t.Helper()
-	key, err := pki.EncodeKey(s.ca.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	meta := metav1.ObjectMeta{Name: "hand-made-site", Namespace: harness.SystemNamespace}
-	site := &v1alpha1.Site{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SiteName}}
-	site.Spec.SiteID, site.Spec.Endpoints = s.id, []string{s.endpoint(t)}
-	create(ctx, t, s.Cluster,
-		&corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: specs.GatewayCASecret, Namespace: harness.SystemNamespace},
-			Data:       map[string][]byte{"tls.crt": []byte(s.caText()), "tls.key": key},
-		},
-		&rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"}}}},
-		&rbacv1.RoleBinding{
-			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
-			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: specs.OperatorName, Namespace: harness.SystemNamespace}},
-		}, site)
-	site.Status.SiteID = s.id
-	if err := s.Status().Update(ctx, site); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// partner makes a SiteLink that is up.
-func (s *linkedSite) partner(ctx context.Context, t *testing.T, name string, p *linkedSite, offered ...v1alpha1.OfferedNode) {
-	t.Helper()
-	l := &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	l.Spec.SiteID, l.Spec.Endpoints, l.Spec.CACertificates = p.id, []string{p.endpoint(t)}, p.caText()
-	create(ctx, t, s.Cluster, l)
-	s.state(ctx, t, name, v1alpha1.LinkUp, offered...)
-}
-
-// state says what the controller of SiteLinks would.
-func (s *linkedSite) state(ctx context.Context, t *testing.T, name string, state v1alpha1.SiteLinkState, offered ...v1alpha1.OfferedNode) {
+// offered says which nodes a partner offers, as its own descriptor would.
+func (s *linkedSite) offered(ctx context.Context, t *testing.T, name string, nodes ...v1alpha1.OfferedNode) {
 	t.Helper()
 	err := harness.Poll(ctx, func(ctx context.Context) error {
 		var l v1alpha1.SiteLink
 		if err := s.Get(ctx, client.ObjectKey{Name: name}, &l); err != nil {
 			return err
 		}
-		l.Status.State = state
-		if offered != nil {
-			l.Status.Offered = offered
-		}
+		l.Status.Offered = nodes
 		return s.Status().Update(ctx, &l)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	progress("%s: partner %s is %s", s.id, name, state)
-}
-
-// gateway runs the site's public port with routes to links.
-func (s *linkedSite) gateway(ctx context.Context, t *testing.T, routes ...nginx.Route) {
-	t.Helper()
-	var dns corev1.ServiceList
-	if err := s.List(ctx, &dns, client.InNamespace("kube-system")); err != nil || len(dns.Items) == 0 {
-		t.Fatalf("find DNS: %v", err)
-	}
-	text, err := nginx.Gateway{Resolvers: []string{dns.Items[0].Spec.ClusterIP}, Routes: routes}.Render()
-	if err != nil {
-		t.Fatal(err)
-	}
-	labels := map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentGateway}
-	meta := metav1.ObjectMeta{Name: "hand-made-gateway", Namespace: harness.SystemNamespace, Labels: labels}
-	tcp := corev1.ProtocolTCP
-	create(ctx, t, s.Cluster,
-		&corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{nginx.ConfigFile: text}},
-		specs.NginxPod{
-			Image: "heddle.dev/heddle-nginx:dev", Labels: labels, ConfigMap: meta.Name,
-			Ports: []corev1.ContainerPort{{Name: "public", ContainerPort: nginx.PortPublic}},
-		}.Deployment(meta, labels, 1),
-		&corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
-			Type: corev1.ServiceTypeNodePort, Selector: labels,
-			Ports: []corev1.ServicePort{{Port: nginx.PortPublic, TargetPort: intstr.FromInt32(nginx.PortPublic), NodePort: gatewayPort}},
-		}},
-		&networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: networkingv1.NetworkPolicySpec{
-			PodSelector: metav1.LabelSelector{MatchLabels: labels},
-			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-			Ingress:     []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{{Protocol: &tcp, Port: ptr.To(intstr.FromInt32(nginx.PortPublic))}}}},
-			Egress:      []networkingv1.NetworkPolicyEgressRule{{}},
-		}})
 }
 
 // namespace makes the place of a network of which this site has no node of its own, with the operator's rights there.
@@ -196,9 +166,10 @@ func (s *linkedSite) namespace(ctx context.Context, t *testing.T, name, networkI
 		})
 }
 
-// way is how the test, in the place of a partner's link, comes to a node.
+// way is how a connection comes to a node: through the gateway of its site, with the test in the place of a partner's
+// link, or, where there is no outer name, by the Service of an import.
 type way struct {
-	// from is the site whose network the connection starts in, and to the endpoint of the other.
+	// from is the cluster in whose network the connection starts, and to the address of gateway or Service.
 	from *harness.Cluster
 	to   string
 	// outer is the SNI for the gateway, which its certificate has to bear, and verifies is what verifies it.
@@ -206,14 +177,17 @@ type way struct {
 	verifies *pki.Issuer
 	// shows is the certificate for it; nil shows none.
 	shows *tls.Certificate
-	// versions of TLS; 1.3 unless given.
+	// version of TLS at most; any unless given.
 	version uint16
 }
 
-// dial goes as far as the partner's link.
-func (w way) dial(ctx context.Context) (*tls.Conn, error) {
+// dial goes as far as the link of the node's site.
+func (w way) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	if w.outer == "" {
+		return w.from.Dial(ctx, w.to)
+	}
 	raw, err := w.from.Site.DialContext(ctx, "tcp", w.to)
 	if err != nil {
 		return nil, err

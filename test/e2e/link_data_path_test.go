@@ -292,8 +292,10 @@ func (p *dataPath) check(ctx context.Context, t *testing.T) {
 		args []string
 		want string
 	}{
-		{p.b, []string{"link", "graph"}, "<- peer0-banka:7051"}, {p.a, []string{"link", "graph"}, "-> peer0-banka:7051"},
-		{p.b, []string{"node", "list"}, "imported"}, {p.a, []string{"node", "list", "-o", "json"}, `"exported"`},
+		{p.b, []string{"link", "graph"}, "<- peer0-banka:7051"},
+		{p.a, []string{"link", "graph"}, "-> peer0-banka:7051"},
+		{p.b, []string{"node", "list"}, "imported"},
+		{p.a, []string{"node", "list", "-o", "json"}, `"exported"`},
 	} {
 		if out := heddle(ctx, t, c.site.Cluster, c.args...); !strings.Contains(out, c.want) {
 			t.Errorf("heddle %s does not say %q:\n%s", c.args, c.want, out)

@@ -75,7 +75,7 @@ func (a *app) uninstall(ctx context.Context, f *uninstallFlags) error {
 		return err
 	}
 	if len(left) > 0 && !f.leave {
-		return fmt.Errorf("there are objects of Heddle in the cluster (%s): delete them first ('%s network delete'; their data is retained), or use --%s",
+		return fmt.Errorf("there are objects of Heddle in the cluster (%s): delete them first ('%s network delete', whose data is retained; 'kubectl delete' for sites), or use --%s",
 			strings.Join(left, ", "), a.program, flagLeave)
 	}
 	if len(left) > 0 || f.keepCRDs {
@@ -135,11 +135,22 @@ func (c *cluster) heddleObjects(ctx context.Context, kinds []string) ([]string, 
 			o := &list.Items[i]
 			// What a Network made goes with it.
 			if o.Labels[v1alpha1.LabelInline] == "" {
-				out = append(out, strings.TrimPrefix(fmt.Sprintf("%s %s/%s", strings.ToLower(kind), o.Namespace, o.Name), "network /"))
+				out = append(out, told(kind, o.Namespace, o.Name))
 			}
 		}
 	}
 	return out, nil
+}
+
+// told is how an object is named to people; networks need no kind.
+func told(kind, namespace, name string) string {
+	switch {
+	case kind == "Network":
+		return name
+	case namespace == "":
+		return strings.ToLower(kind) + " " + name
+	}
+	return strings.ToLower(kind) + " " + namespace + "/" + name
 }
 
 // removeAll deletes in the reverse order of install.

@@ -10,11 +10,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"heddle.dev/heddle/api/v1alpha1"
@@ -245,10 +247,19 @@ func (c *Client) dialOne(ctx context.Context, endpoint string, config *tls.Confi
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			return nil, errors.Join(errHungUp, err)
+		}
 		return nil, err
 	}
 	return conn, nil
 }
+
+var errHungUp = errors.New("the gateway takes the call and hangs up")
+
+// HungUp tells whether a partner's gateway took the call and ended it before anybody behind it answered. Its operator is
+// away then, and the way to the site is good.
+func HungUp(err error) bool { return errors.Is(err, errHungUp) }
 
 // Untrusted tells whether a call failed because one of the two sites does not trust the other's certificate, and not
 // because nobody answered.

@@ -74,6 +74,31 @@ type crowd struct {
 	mu    sync.Mutex
 	count map[string]int
 	rates map[string]*bucket
+	// desks are where documents are read, so many of a partner at a time: they are long, and memory is the operator's.
+	desks map[string]chan struct{}
+}
+
+func newCrowd() *crowd {
+	return &crowd{share: partnerConnections, count: map[string]int{}, rates: map[string]*bucket{}, desks: map[string]chan struct{}{}}
+}
+
+// desk waits for a place to read a document of a partner at, and returns how to leave it.
+func (c *crowd) desk(ctx context.Context, partner string) (leave func(), err error) {
+	c.mu.Lock()
+	places := c.desks[partner]
+	if places == nil {
+		places = make(chan struct{}, partnerDocuments)
+		c.desks[partner] = places
+	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, deskTimeout)
+	defer cancel()
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, Refuse(RefusedBusy, "Other documents of the partner are still being read: one after the other will do")
+	}
 }
 
 // seat is one connection: whose it is, once that is known.

@@ -33,6 +33,9 @@ type site struct {
 	// join and api are the addresses behind the gate.
 	join, api string
 
+	// ahead is how far the site's clock is; it is set before anything is said.
+	ahead time.Duration
+
 	mu       sync.Mutex
 	partners map[string]*Partner
 	code     string
@@ -49,10 +52,10 @@ func newSite(t *testing.T, id string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Self = &Self{SiteID: id, DisplayName: "Site " + id, CA: ca}
+	s.Self = &Self{SiteID: id, DisplayName: "Site " + id, CA: ca, Now: s.now}
 	ready := make(chan struct{})
 	s.server = NewServer(ServerOptions{
-		Self: s.holder.Get, Partners: s.find, Invitations: s,
+		Self: s.holder.Get, Partners: s.find, Invitations: s, Now: s.now,
 		Note: func(_ context.Context, who, reason string) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -103,9 +106,11 @@ func newSite(t *testing.T, id string) *site {
 	})
 	s.Endpoints = []string{s.gate.Address()}
 	s.holder.Set(s.Self)
-	s.client = NewClient(ClientOptions{Self: s.holder.Get})
+	s.client = NewClient(ClientOptions{Self: s.holder.Get, Now: s.now})
 	return s
 }
+
+func (s *site) now() time.Time { return time.Now().Add(s.ahead) }
 
 func (s *site) find(_ context.Context, id string) (*Partner, error) {
 	s.mu.Lock()
@@ -557,6 +562,39 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestDocumentsWait: a partner that sends many documents at once has them read two at a time, and all of them in the end.
+func TestDocumentsWait(t *testing.T) {
+	a, b := pair(t)
+	const documents = 6
+	var mu sync.Mutex
+	inside, most := 0, 0
+	a.server.Handle("slow", func(context.Context, string, *Envelope) error {
+		mu.Lock()
+		inside++
+		most = max(most, inside)
+		mu.Unlock()
+		time.Sleep(20 * time.Millisecond)
+		mu.Lock()
+		inside--
+		mu.Unlock()
+		return nil
+	})
+	sent := make(chan error, documents)
+	for i := range documents {
+		// Each has a line of its own.
+		c := NewClient(ClientOptions{Self: b.holder.Get})
+		go func() { sent <- c.Send(t.Context(), b.to(a), "slow", fmt.Sprintf("subject %d", i), "x") }()
+	}
+	for range documents {
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	}
+	if most > partnerDocuments {
+		t.Errorf("%d were in work at once", most)
+	}
+}
+
 // TestSlowHandshake: who says nothing, or half of something, is cut off, and keeps nobody else out meanwhile.
 func TestSlowHandshake(t *testing.T) {
 	a, b := pair(t)
@@ -579,6 +617,25 @@ func TestSlowHandshake(t *testing.T) {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: it is not cut off within a minute", name)
+		}
+	}
+}
+
+// TestClocks: sites whose clocks differ by twenty minutes understand each other.
+func TestClocks(t *testing.T) {
+	for _, ahead := range []time.Duration{-20 * time.Minute, 20 * time.Minute} {
+		a, b := pair(t)
+		b.ahead = ahead
+		if _, err := b.client.Join(t.Context(), a.invitation()); err != nil {
+			t.Errorf("join, %s: %v", ahead, err)
+		}
+		for from, to := range map[*site]*site{a: b, b: a} {
+			if _, err := from.client.Probe(t.Context(), from.to(to)); err != nil {
+				t.Errorf("probe, %s: %v", ahead, err)
+			}
+			if err := from.client.Send(t.Context(), from.to(to), "note", "", "x"); err != nil {
+				t.Errorf("send, %s: %v", ahead, err)
+			}
 		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 	apiConnections  = 512
 	// partnerConnections and the rate are one partner's share.
 	partnerConnections = 16
+	partnerDocuments   = 2
 	callBurst          = 100
 	callsPerSecond     = 20
 	// guessBurst and guessesPerSecond are wrong codes that are answered as such, and told to the operator.
@@ -30,6 +31,7 @@ const (
 	headerTimeout   = 5 * time.Second
 	joinTimeout     = 10 * time.Second
 	documentTimeout = 60 * time.Second
+	deskTimeout     = 20 * time.Second
 	idleTimeout     = 30 * time.Second
 	maxHeader       = 8 << 10
 )
@@ -85,7 +87,7 @@ func NewServer(o ServerOptions) *Server {
 	}
 	return &Server{
 		opts: o, guesses: newBucket(guessBurst, guessesPerSecond), notes: newBucket(guessBurst, guessesPerSecond),
-		crowd:    &crowd{share: partnerConnections, count: map[string]int{}, rates: map[string]*bucket{}},
+		crowd:    newCrowd(),
 		handlers: map[string]Handler{},
 	}
 }
@@ -296,6 +298,11 @@ func (s *Server) document(ctx context.Context, c *call, r *http.Request) (any, e
 	default:
 		return nil, Refuse(RefusedPending, "The partnership has not been approved yet")
 	}
+	leave, err := s.crowd.desk(ctx, c.partner.SiteID)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	var e Envelope
 	if err := readJSON(r, maxDocument, &e); err != nil {
 		return nil, err

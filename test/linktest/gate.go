@@ -17,12 +17,13 @@ import (
 // Gate is a public port.
 type Gate struct {
 	// Route leads a name of SNI to an address; an empty one cuts the caller off.
-	route func(sni string) string
-	l     net.Listener
+	route   func(sni string) string
+	address string
 
 	mu     sync.Mutex
+	l      net.Listener
 	silent bool
-	shut   bool
+	hangUp bool
 	conns  []net.Conn
 	names  []string
 }
@@ -34,17 +35,14 @@ func NewGate(t *testing.T, route func(sni string) string) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gate{route: route, l: l}
-	go g.serve()
-	t.Cleanup(func() {
-		_ = l.Close()
-		g.cut()
-	})
+	g := &Gate{route: route, l: l, address: l.Addr().String()}
+	go g.serve(l)
+	t.Cleanup(func() { g.Shut(t, true) })
 	return g
 }
 
 // Address of the port.
-func (g *Gate) Address() string { return g.l.Addr().String() }
+func (g *Gate) Address() string { return g.address }
 
 // Names are those that callers asked for.
 func (g *Gate) Names() []string {
@@ -54,37 +52,53 @@ func (g *Gate) Names() []string {
 }
 
 // Shut cuts all connections and refuses new ones, or opens again.
-func (g *Gate) Shut(shut bool) {
+func (g *Gate) Shut(t *testing.T, shut bool) {
+	t.Helper()
 	g.mu.Lock()
-	g.shut = shut
-	g.mu.Unlock()
+	defer g.mu.Unlock()
 	if shut {
-		g.cut()
+		_ = g.l.Close()
+		g.cutLocked()
+		return
+	}
+	l, err := net.Listen("tcp", g.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.l = l
+	go g.serve(l)
+}
+
+// HangUp takes calls and ends them at once, as a gateway does with nobody behind it, or lets them through again.
+func (g *Gate) HangUp(hangUp bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hangUp = hangUp
+	if hangUp {
+		g.cutLocked()
 	}
 }
 
 // Silence lets nothing through any more and tells nobody, or lets new connections through again.
 func (g *Gate) Silence(silent bool) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.silent = silent
-	g.mu.Unlock()
 	if !silent {
-		g.cut()
+		g.cutLocked()
 	}
 }
 
-func (g *Gate) cut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (g *Gate) cutLocked() {
 	for _, c := range g.conns {
 		_ = c.Close()
 	}
 	g.conns = nil
 }
 
-func (g *Gate) serve() {
+func (g *Gate) serve(l net.Listener) {
 	for {
-		c, err := g.l.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			return
 		}
@@ -95,7 +109,7 @@ func (g *Gate) serve() {
 func (g *Gate) keep(c net.Conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.shut {
+	if g.hangUp {
 		return false
 	}
 	g.conns = append(g.conns, c)

@@ -43,6 +43,9 @@ func (r *Reconciler) ask(ctx context.Context, name string) verdict {
 	if link.Untrusted(err) {
 		return verdict{reason: v1alpha1.ReasonUntrusted, text: "one of the two sites does not trust the other's certificate"}
 	}
+	if link.HungUp(err) {
+		return verdict{reason: v1alpha1.ReasonUnreachable, text: "its gateway answers, and the operator behind it does not", hungUp: true}
+	}
 	return verdict{reason: v1alpha1.ReasonUnreachable, text: why(err)}
 }
 

@@ -18,6 +18,9 @@ const (
 	answerWithin = 2 * time.Second
 	// missesForDown are the answers that have to be missed in a row.
 	missesForDown = 3
+	// hangUpsForDown are the calls in a row that a partner's gateway may end by itself, as it does while the operator behind
+	// it is replaced: the way to the site is good, and so are the links.
+	hangUpsForDown = 60
 )
 
 // verdict is what the last questions came to. It changes when there is news only.
@@ -26,6 +29,8 @@ type verdict struct {
 	standing link.Standing
 	// reason and text say why there is no answer; the text is the same as long as the trouble is.
 	reason, text string
+	// hungUp says that the partner's gateway takes calls, and nobody behind it answers.
+	hungUp bool
 }
 
 // pulse asks every partner, each second, how things stand.
@@ -43,6 +48,7 @@ type pulse struct {
 type heart struct {
 	stop    chan struct{}
 	misses  int
+	hangUps int
 	known   bool
 	verdict verdict
 }
@@ -131,10 +137,17 @@ func (p *pulse) run(name string, h *heart) {
 func (p *pulse) note(h *heart, v verdict) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if v.standing != "" {
+	switch {
+	case v.standing != "":
+		h.misses, h.hangUps = 0, 0
+	case v.hungUp && h.known && h.hangUps < hangUpsForDown:
 		h.misses = 0
-	} else if h.misses++; h.misses < missesForDown {
+		h.hangUps++
 		return false
+	default:
+		if h.misses++; h.misses < missesForDown {
+			return false
+		}
 	}
 	news := !h.known || h.verdict != v
 	h.known, h.verdict = true, v

@@ -431,7 +431,7 @@ func (s *site) gone(t *testing.T, name string) {
 // TestDownAndUp: a partner that is away, or silent, is Down for both, and Up again when it is back.
 func TestDownAndUp(t *testing.T) {
 	a, b := linked(t)
-	for name, trouble := range map[string]func(bool){"cut off": a.gate.Shut, "silent": a.gate.Silence} {
+	for name, trouble := range map[string]func(bool){"cut off": func(shut bool) { a.gate.Shut(t, shut) }, "silent": a.gate.Silence} {
 		t.Run(name, func(t *testing.T) {
 			trouble(true)
 			l := b.await(t, "bank-a", v1alpha1.LinkDown)
@@ -449,6 +449,15 @@ func TestDownAndUp(t *testing.T) {
 	}
 	// Only one way was cut: that is the gate of a, and b still answers.
 	a.await(t, "bank-b", v1alpha1.LinkUp)
+	// An operator that is replaced, behind a gateway that goes on, is no reason to cut what goes through the gateway.
+	a.gate.HangUp(true)
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if l := b.link(t, "bank-a"); l.Status.State != v1alpha1.LinkUp {
+			t.Fatalf("it is %q", l.Status.State)
+		}
+	}
+	a.gate.HangUp(false)
+	b.await(t, "bank-a", v1alpha1.LinkUp)
 }
 
 func TestRevoke(t *testing.T) {
@@ -472,15 +481,15 @@ func TestRevoke(t *testing.T) {
 				return
 			}
 			if c.away {
-				a.gate.Shut(true)
-				b.gate.Shut(true)
+				a.gate.Shut(t, true)
+				b.gate.Shut(t, true)
 				b.await(t, "bank-a", v1alpha1.LinkDown)
 			}
 			c.end(t, a)
 			if c.away {
 				a.await(t, "bank-b", v1alpha1.LinkRevoked)
-				a.gate.Shut(false)
-				b.gate.Shut(false)
+				a.gate.Shut(t, false)
+				b.gate.Shut(t, false)
 			}
 			l := b.await(t, "bank-a", v1alpha1.LinkRevoked)
 			if r := ready(l); !l.IsRevoked() || !strings.Contains(r.Message, "The partner has ended") {
@@ -505,7 +514,7 @@ func TestRotate(t *testing.T) {
 	a.get(t, local)
 	before := local.Status.Pin
 	// A partner that is away keeps the change from being made.
-	b.gate.Shut(true)
+	b.gate.Shut(t, true)
 	a.await(t, "bank-b", v1alpha1.LinkDown)
 	base := local.DeepCopy()
 	local.Spec.CAGeneration = 1
@@ -521,7 +530,7 @@ func TestRotate(t *testing.T) {
 		return nil
 	})
 	next := local.Status.NextPin
-	b.gate.Shut(false)
+	b.gate.Shut(t, false)
 	b.eventually(t, "the partner trusts both", func() error { return trusts(b.link(t, "bank-a"), before, next) })
 	a.eventually(t, "the next CA takes over", func() error {
 		a.get(t, local)
@@ -534,9 +543,9 @@ func TestRotate(t *testing.T) {
 	a.await(t, "bank-b", v1alpha1.LinkUp)
 	b.await(t, "bank-a", v1alpha1.LinkUp)
 	// Each side speaks to the other anew.
-	a.gate.Shut(true)
+	a.gate.Shut(t, true)
 	b.await(t, "bank-a", v1alpha1.LinkDown)
-	a.gate.Shut(false)
+	a.gate.Shut(t, false)
 	b.await(t, "bank-a", v1alpha1.LinkUp)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: specs.SystemNamespace, Name: specs.GatewayCASecret}}
 	a.get(t, secret)

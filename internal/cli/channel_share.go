@@ -56,7 +56,9 @@ func (a *app) inviteToChannel(ctx context.Context, network, name string, orgs []
 		var o v1alpha1.Organization
 		if err := cl.Get(ctx, client.ObjectKey{Namespace: network, Name: org}, &o); err != nil {
 			if apierrors.IsNotFound(err) {
-				return notFoundErrorf("organization %q is not known in network %q: its site has to join the network first ('heddle network join'); 'kubectl -n %s get org' shows who is there", org, network, network)
+				return notFoundErrorf(
+					"organization %q is not known in network %q: its site has to join the network first ('heddle network join'); 'kubectl -n %s get org' shows who is there",
+					org, network, network)
 			}
 			return fmt.Errorf("read organization %q: %w", org, err)
 		}

@@ -28,7 +28,8 @@ type shareFlags struct {
 }
 
 func (f *shareFlags) register(c *cobra.Command) {
-	c.Flags().StringVar(&f.proposals, "proposals", string(v1alpha1.ProposalAsk), "what becomes of the partner's proposals to change channels: Ask leaves each to a person, Sign signs all unseen")
+	c.Flags().StringVar(&f.proposals, "proposals", string(v1alpha1.ProposalAsk),
+		"what becomes of the partner's proposals to change channels: Ask leaves each to a person, Sign signs all unseen")
 	c.Flags().BoolVar(&f.keep, "keep-nodes", false, "offer none of this site's nodes: 'node export' does that later")
 	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait")
 	complete(c, "proposals", []string{"Ask", "Sign"})
@@ -215,7 +216,8 @@ func (c *cluster) sharedNetwork(ctx context.Context, f *shareFlags, network stri
 		n.Spec.Partners = append(n.Spec.Partners, v1alpha1.NetworkPartner{Link: links.Items[at].Name, Proposals: from.Proposals})
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("network %q is shared with sites that are no partners of this one: %s; become partners first ('heddle site invite'), since there is no way through a third site",
+		return nil, fmt.Errorf(
+			"network %q is shared with sites that are no partners of this one: %s; become partners first ('heddle site invite'): there is no way through a third site",
 			network, strings.Join(missing, ", "))
 	}
 	return n, nil

@@ -91,6 +91,7 @@ func (a *app) exportNodes(ctx context.Context, nodes []string, partner string, s
 		return fmt.Errorf("read NodeExport %q: %w", e.Name, err)
 	}
 	fresh := apierrors.IsNotFound(err)
+	err = nil
 	before := e.DeepCopy()
 	e.Spec.Links = []string{partner}
 	if e.Spec.Selector != nil {
@@ -106,7 +107,7 @@ func (a *app) exportNodes(ctx context.Context, nodes []string, partner string, s
 	default:
 		err = cl.Patch(ctx, e, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), fieldOwner)
 	}
-	if err != nil && !(fresh && apierrors.IsNotFound(err)) {
+	if err != nil {
 		return fmt.Errorf("write NodeExport %q: %w", e.Name, err)
 	}
 	return a.print(output.Document{Value: cl.object(e), Names: namesOf(cl.Scheme(), e), Table: func(w io.Writer) error {

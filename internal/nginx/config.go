@@ -53,6 +53,10 @@ type Link struct {
 	// Partner is the public address of the partner's gateway, host:port, and Name the outer SNI of this link there, which
 	// the partner's certificate has to bear. Both empty: nothing is imported.
 	Partner, Name string
+	// Fallbacks are further addresses of the partner's gateway, for when the one before does not answer. They, and Partner
+	// where there are some, have to be IP addresses: nginx looks up the names in a list once, and does not start with one
+	// that it cannot find.
+	Fallbacks []string
 	// MaxConnections of the partner at a time; 0 stands for 512.
 	MaxConnections int
 }
@@ -92,6 +96,13 @@ func (l Link) Render() (string, error) {
 	}
 	if err := check(l.Resolvers, routes); err != nil {
 		return "", fmt.Errorf("render link: %w", err)
+	}
+	if len(l.Fallbacks) > 0 {
+		for _, a := range append([]string{l.Partner}, l.Fallbacks...) {
+			if _, err := netip.ParseAddrPort(a); err != nil {
+				return "", fmt.Errorf("render link: one of several addresses of a partner: %w", err)
+			}
+		}
 	}
 	l.Exports = sorted(l.Exports)
 	if l.MaxConnections == 0 {

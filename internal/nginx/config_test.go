@@ -33,6 +33,9 @@ func cases() map[string]interface{ Render() (string, error) } {
 				{"peer0-banka.trade", "peer0-banka.trade.svc.cluster.local:7051"}, {"orderer0-banka.trade", "orderer0-banka.trade.svc.cluster.local:7050"},
 			},
 		},
+		"link-with-fallbacks": Link{
+			Resolvers: dns, Partner: "192.0.2.7:443", Name: "trade.banka.bankb", Fallbacks: []string{"192.0.2.8:30443", "[2001:db8::7]:443"},
+		},
 		"link-without-imports": Link{Resolvers: dns, Exports: []Route{{"peer0-banka.trade", "10.96.3.4:7051"}}, MaxConnections: 9},
 	}
 }
@@ -98,7 +101,7 @@ func writeKeys(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	crt := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	crt := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, DNSNames: []string{"trade.banka.bankb"}}
 	der, err := x509.CreateCertificate(rand.Reader, crt, crt, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +148,8 @@ func TestRefused(t *testing.T) {
 		"partner, no name":  {Link{Resolvers: dns, Partner: "a:1"}, "is no name"},
 		"name, no partner":  {Link{Resolvers: dns, Name: "a"}, "has no port"},
 		"link without DNS":  {Link{}, "no address of a DNS server"},
+		"a named fallback":  {Link{Resolvers: dns, Partner: "192.0.2.7:1", Name: "a", Fallbacks: []string{"b.example:1"}}, "one of several addresses"},
+		"a fallback's name": {Link{Resolvers: dns, Partner: "a.example:1", Name: "a", Fallbacks: []string{"192.0.2.7:1"}}, "one of several addresses"},
 		"partner in quotes": {Link{Resolvers: dns, Partner: `"a":1`, Name: "a"}, "no usable host"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -56,7 +56,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := c.scrape()
 	defer cancel()
 	for _, one := range []func(context.Context, chan<- prometheus.Metric) error{
-		c.networks, c.organizations, c.orderers, c.peers, c.channels, c.chaincodes, c.identities, c.sites,
+		c.networks, c.organizations, c.orderers, c.peers, c.channels, c.chaincodes, c.identities, c.sites, c.linked,
 	} {
 		if err := one(ctx, out); err != nil {
 			out <- prometheus.NewInvalidMetric(c.ready, err)
@@ -201,6 +201,25 @@ func (c *collector) sites(ctx context.Context, out chan<- prometheus.Metric) err
 			up = 1
 		}
 		out <- prometheus.MustNewConstMetric(c.partner, prometheus.GaugeValue, up, l.Name)
+	}
+	return nil
+}
+
+// linked are the nodes that go over links. Their kinds are left alone where partners are.
+func (c *collector) linked(ctx context.Context, out chan<- prometheus.Metric) error {
+	if c.namespaced {
+		return nil
+	}
+	var exports v1alpha1.NodeExportList
+	var imports v1alpha1.NodeImportList
+	if err := errors.Join(c.list(ctx, &exports), c.list(ctx, &imports)); err != nil {
+		return err
+	}
+	for i := range exports.Items {
+		c.object(out, "NodeExport", &exports.Items[i])
+	}
+	for i := range imports.Items {
+		c.object(out, "NodeImport", &imports.Items[i])
 	}
 	return nil
 }

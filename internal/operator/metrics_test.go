@@ -37,6 +37,8 @@ func TestCollector(t *testing.T) {
 		}}},
 		&v1alpha1.Chaincode{ObjectMeta: at("asset")},
 		&v1alpha1.Identity{ObjectMeta: at("app"), Status: v1alpha1.IdentityStatus{Conditions: ready, Certificate: &certificates[0]}},
+		&v1alpha1.NodeExport{ObjectMeta: at("to-bank-b")},
+		&v1alpha1.NodeImport{ObjectMeta: at("peer0-bankb"), Status: v1alpha1.NodeImportStatus{Conditions: ready}},
 		&v1alpha1.Site{ObjectMeta: metav1.ObjectMeta{Name: "local", Generation: 2}, Status: v1alpha1.SiteStatus{Conditions: ready}},
 		&v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: "bank-b"}, Status: v1alpha1.SiteLinkStatus{State: v1alpha1.LinkUp, Certificates: certificates}},
 		&v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: "bank-c"}, Status: v1alpha1.SiteLinkStatus{State: v1alpha1.LinkDown}},
@@ -51,11 +53,13 @@ func TestCollector(t *testing.T) {
 			"heddle_ready Chaincode asset trade 0.0", "heddle_ready Channel demo trade 0.0", "heddle_ready Identity app trade 1.0",
 			"heddle_ready Network trade  0.0", "heddle_ready Orderer orderer0-ord trade 0.0", "heddle_ready Organization banka trade 1.0",
 			"heddle_partner_up bank-b 1.0", "heddle_partner_up bank-c 0.0", "heddle_ready Peer peer0-banka trade 1.0",
+			"heddle_ready NodeExport to-bank-b trade 0.0", "heddle_ready NodeImport peer0-bankb trade 1.0",
 			"heddle_ready Site local  1.0", "heddle_ready SiteLink bank-b  0.0", "heddle_ready SiteLink bank-c  0.0",
 		}
 		if namespaced {
 			want = slices.DeleteFunc(want, func(s string) bool {
-				return strings.Contains(s, "Network") || strings.Contains(s, "Site") || strings.Contains(s, "partner")
+				return strings.Contains(s, "Network") || strings.Contains(s, "Site") || strings.Contains(s, "partner") ||
+					strings.Contains(s, "NodeExport") || strings.Contains(s, "NodeImport")
 			})
 		}
 		slices.Sort(want)

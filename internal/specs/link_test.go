@@ -48,8 +48,12 @@ func TestLinkConfig(t *testing.T) {
 	if c.Name != "trade.banka1.bankb2" || l.ServedAs() != "trade.bankb2.banka1" || c.Partner != "gateway.bank-b.example:443" {
 		t.Errorf("it goes to %q as %q and is served as %q", c.Partner, c.Name, l.ServedAs())
 	}
-	if _, err := c.Render(); err != nil {
-		t.Error(err)
+	if _, err := c.Render(); err != nil || len(c.Fallbacks) != 0 {
+		t.Errorf("fallbacks %q, %v", c.Fallbacks, err)
+	}
+	l.Endpoints = l.Endpoints[1:]
+	if c := l.Config(); c.Partner != "192.0.2.7:30443" || len(c.Fallbacks) != 1 || c.Fallbacks[0] != "[2001:db8::7]:30443" {
+		t.Errorf("it goes to %q, else to %q", c.Partner, c.Fallbacks)
 	}
 }
 

@@ -35,6 +35,7 @@ func TestLinkDataPath(t *testing.T) {
 	t.Run("only the one port", func(t *testing.T) { p.onlyPort(ctx, t) })
 	t.Run("check", func(t *testing.T) { p.check(ctx, t) })
 	t.Run("reload cuts nothing", func(t *testing.T) { p.reload(ctx, t) })
+	t.Run("pods killed", func(t *testing.T) { p.killed(ctx, t) })
 	t.Run("down", func(t *testing.T) { p.down(ctx, t) })
 	t.Run("revoked", func(t *testing.T) { p.revoked(ctx, t) })
 }
@@ -292,13 +293,44 @@ func (p *dataPath) check(ctx context.Context, t *testing.T) {
 		args []string
 		want string
 	}{
-		{p.b, []string{"link", "graph"}, "<- peer0-banka:7051"}, {p.a, []string{"link", "graph"}, "-> peer0-banka:7051"},
-		{p.b, []string{"node", "list"}, "imported"}, {p.a, []string{"node", "list", "-o", "json"}, `"exported"`},
+		{p.b, []string{"link", "graph"}, "<- peer0-banka:7051"},
+		{p.a, []string{"link", "graph"}, "-> peer0-banka:7051"},
+		{p.b, []string{"node", "list"}, "imported"},
+		{p.a, []string{"node", "list", "-o", "json"}, `"exported"`},
 	} {
 		if out := heddle(ctx, t, c.site.Cluster, c.args...); !strings.Contains(out, c.want) {
 			t.Errorf("heddle %s does not say %q:\n%s", c.args, c.want, out)
 		}
 	}
+}
+
+// killed: each pod on the way is killed; another takes its place and the next transaction goes through.
+func (p *dataPath) killed(ctx context.Context, t *testing.T) {
+	gateway := client.MatchingLabels{v1alpha1.LabelComponent: v1alpha1.ComponentGateway}
+	for name, c := range map[string]struct {
+		site  *linkedSite
+		where client.InNamespace
+		which client.MatchingLabels
+	}{
+		"b's link":    {p.b, client.InNamespace(p.network), client.MatchingLabels{v1alpha1.LabelLink: "bank-a"}},
+		"a's link":    {p.a, client.InNamespace(p.network), client.MatchingLabels{v1alpha1.LabelLink: "bank-b"}},
+		"a's gateway": {p.a, harness.SystemNamespace, gateway},
+	} {
+		var pods corev1.PodList
+		if err := c.site.List(ctx, &pods, c.where, c.which); err != nil || len(pods.Items) == 0 {
+			t.Fatalf("%s has %d pods, %v", name, len(pods.Items), err)
+		}
+		for i := range pods.Items {
+			if err := c.site.Delete(ctx, &pods.Items[i], client.GracePeriodSeconds(0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		killed := time.Now()
+		p.transactions(ctx, t, 1)
+		progress("without %s the next transaction took %.1f s", name, time.Since(killed).Seconds())
+	}
+	p.a.await(ctx, t, "bank-b", v1alpha1.LinkUp)
+	p.b.await(ctx, t, "bank-a", v1alpha1.LinkUp)
 }
 
 // down: while the sites are cut off from each other, tunnels are cut on both sides, and callers are refused at once and not

@@ -29,8 +29,7 @@ const node = "peer0-bankb"
 // world has a partner whose node is a TLS server of the test: links and gateways are others' tests.
 type world struct {
 	*controllertest.Space
-	link  *v1alpha1.SiteLink
-	roots string
+	link *v1alpha1.SiteLink
 
 	mu     sync.Mutex
 	server string

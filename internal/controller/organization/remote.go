@@ -122,8 +122,10 @@ func (s *scope) noteRemote(material msp.Material) {
 		name  string
 		texts [][]byte
 	}{
-		{"root-ca", material.CACerts}, {"ca", material.IntermediateCerts},
-		{"tls-root-ca", material.TLSCACerts}, {"tls-ca", material.TLSIntermediates},
+		{"root-ca", material.CACerts},
+		{"ca", material.IntermediateCerts},
+		{"tls-root-ca", material.TLSCACerts},
+		{"tls-ca", material.TLSIntermediates},
 	} {
 		for i, text := range part.texts {
 			cert, err := pki.ParseCert(text)

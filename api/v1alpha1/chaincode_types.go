@@ -125,7 +125,7 @@ type ChaincodeSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == 0 || self >= 30",message="idleSeconds must be 0 or at least 30: a call may take that long"
 	// +kubebuilder:validation:Maximum=604800
 	IdleSeconds *int32 `json:"idleSeconds,omitempty"`
-	// resources of the contract's container. Requests of 50m CPU and 32Mi and a memory limit of 256Mi unless given.
+	// resources of the contract's container. Requests of 20m CPU and 32Mi and a memory limit of 256Mi unless given.
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }

@@ -78,7 +78,7 @@ func (c Chaincode) workload() workload {
 			{Name: "CORE_PEER_TLS_ENABLED", Value: "false"},
 		},
 		Ports:        []corev1.ContainerPort{containerPort("contract", v1alpha1.PortChaincode)},
-		Resources:    resources(spec.Resources, "50m", "32Mi", "256Mi"),
+		Resources:    resources(spec.Resources, "20m", "32Mi", "256Mi"),
 		VolumeMounts: []corev1.VolumeMount{mount("tmp", "/tmp")},
 	}
 	open := corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(v1alpha1.PortChaincode)}}

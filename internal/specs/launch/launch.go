@@ -261,7 +261,7 @@ func resources(given *corev1.ResourceRequirements) corev1.ResourceRequirements {
 		out = *given.DeepCopy()
 	} else {
 		out.Requests = corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
+			corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
 		}
 	}
 	if _, ok := out.Limits[corev1.ResourceMemory]; !ok {

@@ -55,39 +55,9 @@ const linkedNetworkID = "id-of-linked-network"
 
 func openDataPath(ctx context.Context, t *testing.T) *dataPath {
 	t.Helper()
-	cluster, err := harness.Open(ctx, harness.Options{Name: labName() + "-links", Sites: 3, Progress: progress})
-	if errors.Is(err, harness.ErrUnavailable) {
-		t.Skipf("skipped, not passed: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if t.Failed() {
-			t.Log(cluster.Report(ctx, "trade"))
-		}
-		if err := closeUnlessKept(ctx, cluster); err != nil {
-			t.Error(err)
-		}
-	})
-	if cluster.Lab == nil {
-		t.Skip("skipped, not passed: two sites take a lab")
-	}
-	for _, c := range append([]*harness.Cluster{cluster}, cluster.Others...) {
-		if err := c.LoadImage(ctx, "heddle-nginx"); errors.Is(err, harness.ErrUnavailable) {
-			t.Skipf("skipped, not passed: %v", err)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := cluster.Lab.Firewall(ctx, gatewayPort); err != nil {
-		t.Fatal(err)
-	}
+	sites := openSites(ctx, t, "links", 3)
 	p := &dataPath{
-		a: foundSite(ctx, t, "sitea", cluster), b: foundSite(ctx, t, "siteb", cluster.Others[0]), c: foundSite(ctx, t, "sitec", cluster.Others[1]),
-		network: "trade",
+		a: sites[0], b: sites[1], c: sites[2], network: "trade",
 	}
 	partners(ctx, t, p.a, p.b, "bank-a", "bank-b")
 	partners(ctx, t, p.a, p.c, "bank-a", "bank-c")

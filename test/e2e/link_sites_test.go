@@ -41,6 +41,49 @@ type linkedSite struct {
 	ca *pki.Issuer
 }
 
+// openSites brings up a lab of its own with sites between which only the gateways' port is open: sitea, siteb and so on.
+func openSites(ctx context.Context, t *testing.T, lab string, count int) []*linkedSite {
+	t.Helper()
+	cluster, err := harness.Open(ctx, harness.Options{Name: labName() + "-" + lab, Sites: count, Progress: progress})
+	if errors.Is(err, harness.ErrUnavailable) {
+		t.Skipf("skipped, not passed: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := append([]*harness.Cluster{cluster}, cluster.Others...)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		for _, c := range all {
+			if t.Failed() {
+				t.Log(c.Report(ctx, "trade"))
+			}
+		}
+		if err := closeUnlessKept(ctx, cluster); err != nil {
+			t.Error(err)
+		}
+	})
+	if cluster.Lab == nil {
+		t.Skip("skipped, not passed: several sites take a lab")
+	}
+	for _, c := range all {
+		if err := c.LoadImage(ctx, "heddle-nginx"); errors.Is(err, harness.ErrUnavailable) {
+			t.Skipf("skipped, not passed: %v", err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cluster.Lab.Firewall(ctx, gatewayPort); err != nil {
+		t.Fatal(err)
+	}
+	var out []*linkedSite
+	for i, c := range all {
+		out = append(out, foundSite(ctx, t, "site"+string(rune('a'+i)), c))
+	}
+	return out
+}
+
 // foundSite makes a cluster a site, and waits for its gateway.
 func foundSite(ctx context.Context, t *testing.T, id string, c *harness.Cluster) *linkedSite {
 	t.Helper()

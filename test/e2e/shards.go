@@ -23,7 +23,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "drain", Tests: []string{"TestDrain"}},
 	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService", "TestDevelop"}},
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
-	{Name: "links", Tests: []string{"TestLinkDataPath"}},
+	{Name: "links", Tests: []string{"TestLinkDataPath", "TestNetworkOverSites"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
 		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",

@@ -14,6 +14,7 @@ import (
 
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/fabric/admin"
+	"heddle.dev/heddle/internal/fabric/gateway"
 	"heddle.dev/heddle/internal/kube"
 	"heddle.dev/heddle/internal/specs/launch"
 )
@@ -155,6 +156,9 @@ func (r *Reconciler) commit(ctx context.Context, w *world) error {
 	if err := c.CommitRetry(ctx, d, commitRetry); err != nil {
 		if errors.Is(err, admin.ErrNotReady) {
 			return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for the approvals to reach every peer: %s", err)
+		}
+		if gateway.Overtaken(err) {
+			return kube.Waiting(v1alpha1.ReasonProgressing, time.Second, "Another site has just committed a definition: looking again")
 		}
 		return soon(err)
 	}

@@ -72,6 +72,12 @@ func (e *Error) Error() string {
 // Unwrap is the gateway client's own error.
 func (e *Error) Unwrap() error { return e.cause }
 
+// Overtaken tells whether an error is that another transaction changed first what this one had read.
+func Overtaken(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Validation == pb.TxValidationCode_MVCC_READ_CONFLICT || e.Validation == pb.TxValidationCode_PHANTOM_READ_CONFLICT)
+}
+
 // Refused tells whether the contract itself said no: the same call would get
 // the same answer.
 func (e *Error) Refused() bool {
@@ -86,7 +92,7 @@ func (e *Error) Retry() bool {
 	}
 	switch e.Stage {
 	case StageCommit:
-		return e.Validation == pb.TxValidationCode_MVCC_READ_CONFLICT || e.Validation == pb.TxValidationCode_PHANTOM_READ_CONFLICT
+		return Overtaken(e)
 	case StageStatus:
 		return false
 	}

@@ -23,7 +23,8 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "drain", Tests: []string{"TestDrain"}},
 	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService", "TestDevelop"}},
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
-	{Name: "links", Tests: []string{"TestLinkDataPath", "TestNetworkOverSites"}},
+	{Name: "links", Tests: []string{"TestLinkDataPath"}},
+	{Name: "sites", Tests: []string{"TestNetworkOverSites", "TestThreeSites"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
 		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",

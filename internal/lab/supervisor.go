@@ -129,6 +129,7 @@ func (s *supervisor) handler(ctx context.Context) http.Handler {
 		}
 		return nil, s.wan.firewall(r.Context(), uint16(port))
 	}))
+	mux.HandleFunc("GET /refused", answer(func(r *http.Request) (any, error) { return s.wan.refused(r.Context()) }))
 	mux.HandleFunc("POST /cut/{a}/{b}", answer(func(r *http.Request) (any, error) {
 		a, err := s.plan.site(r.PathValue("a"))
 		if err != nil {

@@ -52,13 +52,20 @@ func TestNetworkOverSites(t *testing.T) {
 	t.Run("each side discovers both", func(t *testing.T) { o.discovered(ctx, t) })
 	t.Run("blocks from the other's orderers", func(t *testing.T) { o.delivered(ctx, t) })
 	t.Run("nodes are unaware", func(t *testing.T) { o.unaware(ctx, t) })
+	asked := uint64(0)
 	t.Run("only the one port", func(t *testing.T) {
+		o.asked(ctx, t, 0)
 		o.b.reachesOnlyGateway(ctx, t, o.a, sharedNetwork, "peer0-banka")
 		o.a.reachesOnlyGateway(ctx, t, o.b, sharedNetwork, "peer0-bankb")
+		var err error
+		if asked, err = o.a.Lab.Refused(ctx); err != nil || asked < 10 {
+			t.Errorf("ten ways that are not open were tried, and %d packets were seen (%v)", asked, err)
+		}
 	})
 	t.Run("keys stay at home", func(t *testing.T) { o.keysAtHome(ctx, t) })
 	t.Run("imported Services are links", func(t *testing.T) { o.servicesAreLinks(ctx, t) })
 	t.Run("without nginx nothing goes", func(t *testing.T) { o.withoutNginx(ctx, t) })
+	o.asked(ctx, t, asked)
 }
 
 func (o *overSites) sites() []*linkedSite { return []*linkedSite{o.a, o.b} }
@@ -262,6 +269,15 @@ func (s *linkedSite) reachesOnlyGateway(ctx context.Context, t *testing.T, other
 		if s.connects(ctx, c.address) != c.open {
 			t.Errorf("%s of %s (%s) answers %s: %v", name, other.id, c.address, s.id, !c.open)
 		}
+	}
+}
+
+// asked demands that so many packets and no more, the test's own, asked for a way between the sites that is not open: to
+// an API server, a pod, a Service, or any other port.
+func (o *overSites) asked(ctx context.Context, t *testing.T, want uint64) {
+	t.Helper()
+	if have, err := o.a.Lab.Refused(ctx); err != nil || have != want {
+		t.Errorf("%d packets asked for a way that is not open, want %d (%v)", have, want, err)
 	}
 }
 

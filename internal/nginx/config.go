@@ -40,9 +40,16 @@ type Gateway struct {
 	Resolvers []string
 	// Routes by outer SNI.
 	Routes []Route
-	// MaxConnections from one address at a time; 0 stands for 1024.
+	// MaxConnections from one address at a time; 0 stands for 1024. Where all callers seem to have the same address, it is
+	// what all of them have together.
 	MaxConnections int
 }
+
+// WorkerConnections is how many connections nginx has room for, two for each that it passes on.
+func (Gateway) WorkerConnections() int { return 16384 }
+
+// Files that nginx may have open.
+func (g Gateway) Files() int { return 2 * g.WorkerConnections() }
 
 // Link joins one network of this site to one partner.
 type Link struct {
@@ -60,6 +67,12 @@ type Link struct {
 	// MaxConnections of the partner at a time; 0 stands for 512.
 	MaxConnections int
 }
+
+// WorkerConnections is how many connections nginx has room for, two for each that it passes on.
+func (Link) WorkerConnections() int { return 4096 }
+
+// Files that nginx may have open.
+func (l Link) Files() int { return 2 * l.WorkerConnections() }
 
 // Files of a link's pod, as the templates name them.
 const (

@@ -27,6 +27,10 @@ const (
 	PortIngress = 8444
 	// PortHealth answers probes.
 	PortHealth = 8081
+	// PortMetrics of heddle-link answers Prometheus.
+	PortMetrics = 8082
+	// PortNotes is where heddle-link, on this pod's own address, hears of connections that ended.
+	PortNotes = 8083
 )
 
 // Route leads a name of SNI to an address, host:port. A host that is no IP address is looked up again as its TTL says.
@@ -127,7 +131,7 @@ func (l Link) Render() (string, error) {
 func render(file string, data any) (string, error) {
 	functions := template.FuncMap{
 		"port": func() map[string]int {
-			return map[string]int{"public": PortPublic, "egress": PortEgress, "ingress": PortIngress, "health": PortHealth}
+			return map[string]int{"public": PortPublic, "egress": PortEgress, "ingress": PortIngress, "health": PortHealth, "notes": PortNotes}
 		},
 		"folder": func() string { return KeyFolder },
 		"join":   strings.Join,

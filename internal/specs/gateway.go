@@ -156,6 +156,7 @@ func GatewayPolicies(g Gateway) []*networkingv1.NetworkPolicy {
 	}}
 	gateway := p.policy(GatewayName, GatewaySelects(), []networkingv1.NetworkPolicyIngressRule{
 		{Ports: tcp(nginx.PortPublic, nginx.PortHealth)},
+		{From: namespaces(g.System), Ports: tcp(nginx.PortMetrics)},
 	}, append(p.dns().Spec.Egress,
 		networkingv1.NetworkPolicyEgressRule{To: pods(operator), Ports: tcp(PortJoin, PortSiteAPI)},
 		networkingv1.NetworkPolicyEgressRule{To: links, Ports: tcp(nginx.PortIngress)},

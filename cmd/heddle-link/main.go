@@ -50,6 +50,9 @@ func watch(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
+	if counted.Link != "" {
+		counted.Certificate = filepath.Join(nginx.KeyFolder, "tls.crt")
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	counting := make(chan error, 1)

@@ -61,17 +61,9 @@ func (l Link) Config() nginx.Link {
 	}
 	if len(l.Endpoints) > 0 {
 		out.Partner, out.Name = l.Endpoints[0], OuterSNI(l.Place.Network, l.Site, l.Partner)
-		if !slices.ContainsFunc(l.Endpoints, isName) {
-			out.Fallbacks = l.Endpoints[1:]
-		}
+		out.Fallbacks = l.Endpoints[1:]
 	}
 	return out
-}
-
-// isName tells whether an endpoint is given by name.
-func isName(endpoint string) bool {
-	_, err := netip.ParseAddrPort(endpoint)
-	return err != nil
 }
 
 func (l Link) meta() metav1.ObjectMeta {

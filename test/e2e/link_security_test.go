@@ -30,6 +30,8 @@ func TestLinkSecurity(t *testing.T) {
 	expires := p.invite(ctx, t, p.b, "late", time.Minute)
 	t.Run("TLS 1.2", func(t *testing.T) { p.oldTLS(ctx, t) })
 	t.Run("documents", func(t *testing.T) { p.documents(ctx, t) })
+	t.Run("metrics", func(t *testing.T) { p.count(ctx, t) })
+	t.Run("taken back", func(t *testing.T) { p.takenBack(ctx, t) })
 	t.Run("handshakes", func(t *testing.T) { p.handshakes(ctx, t) })
 	t.Run("half-open connections", func(t *testing.T) { p.halfOpen(ctx, t) })
 	t.Run("flood", func(t *testing.T) { p.flood(ctx, t) })

@@ -129,7 +129,7 @@ func (p *secured) tokens(ctx context.Context, t *testing.T, expired string) {
 	p.refusedToken(ctx, t, p.c, "forged-code", forgedCode, v1alpha1.ReasonJoinRefused)
 	// None of that was a use of the code.
 	heddle(ctx, t, p.c.Cluster, "site", "join", good, "--name", "bank-b")
-	p.refusedToken(ctx, t, p.a, "replayed", good, v1alpha1.ReasonJoinRefused)
+	p.stranger(ctx, t, "replayed", good, link.RefusedVoid)
 	invite := &v1alpha1.SiteInvite{ObjectMeta: metav1.ObjectMeta{Name: "bank-c"}}
 	if err := p.b.Until(ctx, invite, func() bool { return invite.Status.State == v1alpha1.InviteVoid }); err != nil {
 		t.Errorf("an invitation that two sites used: %v", err)
@@ -142,8 +142,31 @@ func (p *secured) tokens(ctx context.Context, t *testing.T, expired string) {
 		time.Sleep(left + time.Second)
 	}
 	p.refusedToken(ctx, t, p.c, "expired", expired, v1alpha1.ReasonJoinRefused)
+	p.stranger(ctx, t, "of an invitation that is void", good, link.RefusedVoid)
 	if err := p.c.Remove(ctx, &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: "bank-b"}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// stranger uses a token as a site that nobody knows, which has to be refused for that reason.
+func (p *secured) stranger(ctx context.Context, t *testing.T, what, text, reason string) {
+	t.Helper()
+	token, err := link.ParseToken(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := link.NewCA("sitex", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := &link.Self{SiteID: "sitex", Endpoints: []string{"192.0.2.7:443"}, CA: ca}
+	caller := link.NewClient(link.ClientOptions{
+		Self: func(context.Context) (*link.Self, error) { return self, nil },
+		Dial: p.c.Site.DialContext,
+	})
+	_, err = caller.Join(ctx, link.Invitation{SiteID: token.SiteID, Endpoints: token.Endpoints, Pin: token.Pin, Code: token.Code})
+	if r, ok := link.AsRefusal(err); !ok || r.Reason != reason {
+		t.Errorf("a token %s: %v, want %s", what, err, reason)
 	}
 }
 
@@ -266,27 +289,30 @@ func (p *secured) handshakes(ctx context.Context, t *testing.T) {
 		"a tunnel, then noise":               {way: p.intoA, says: noise},
 		"a tunnel, then half a hello":        {way: p.intoA, says: hello(t, peerA)[:100]},
 	}
-	var done atomic.Int32
-	t.Cleanup(func() { p.reachable(ctx, t, "afterwards") })
-	t.Run("cut off", func(t *testing.T) {
-		for name, c := range cases {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				defer done.Add(1)
-				began := time.Now()
-				if err := c.way.annoy(ctx, c.says, c.pause); err != nil {
-					t.Error(err)
-				}
-				progress("%s: cut off after %.1f s", name, time.Since(began).Seconds())
-			})
-		}
-		t.Run("partners", func(t *testing.T) {
-			t.Parallel()
-			for done.Load() < int32(len(cases)) && !t.Failed() {
-				p.reachable(ctx, t, "meanwhile")
+	var annoying sync.WaitGroup
+	for name, c := range cases {
+		annoying.Go(func() {
+			began := time.Now()
+			if err := c.way.annoy(ctx, c.says, c.pause); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
+			progress("%s: cut off after %.1f s", name, time.Since(began).Seconds())
 		})
-	})
+	}
+	ended := make(chan struct{})
+	go func() {
+		annoying.Wait()
+		close(ended)
+	}()
+	for meanwhile := true; meanwhile; {
+		p.reachable(ctx, t, "meanwhile")
+		select {
+		case <-ended:
+			meanwhile = false
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	p.reachable(ctx, t, "afterwards")
 }
 
 // annoy says something, whole or byte by byte, and waits at most a minute for the connection's end.

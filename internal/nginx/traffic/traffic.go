@@ -11,8 +11,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
+	"os"
 	"regexp"
 	"sync"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"heddle.dev/heddle/internal/nginx"
+	"heddle.dev/heddle/internal/pki"
 )
 
 const (
@@ -44,6 +47,10 @@ const (
 type Options struct {
 	// Link is the SiteLink's name and Network the network's. Both empty: they are a gateway's.
 	Link, Network string
+	// Certificate is the file of the link's own certificate; empty: there is none.
+	Certificate string
+	// Now is the clock.
+	Now func() time.Time
 	// Sockets reads how many connections are open on local ports; those of this pod unless given.
 	Sockets func() (map[int]int, error)
 }
@@ -52,7 +59,7 @@ type Options struct {
 type Counter struct {
 	opts                                 Options
 	connections, received, sent, seconds *prometheus.CounterVec
-	open                                 *prometheus.Desc
+	open, daysLeft                       *prometheus.Desc
 
 	mu    sync.Mutex
 	nodes map[string]map[string]bool // by direction
@@ -62,6 +69,9 @@ type Counter struct {
 func New(o Options) *Counter {
 	if o.Sockets == nil {
 		o.Sockets = openSockets
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	fixed := prometheus.Labels{"link": o.Link, "network": o.Network}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -74,6 +84,7 @@ func New(o Options) *Counter {
 		sent:        counter("sent_bytes_total", "Bytes that callers got, of connections that ended.", "direction", "node"),
 		seconds:     counter("session_seconds_total", "How long the connections that ended were open.", "direction", "node"),
 		open:        prometheus.NewDesc("heddle_link_open_connections", "Connections of callers that are open.", []string{"direction"}, fixed),
+		daysLeft:    prometheus.NewDesc("heddle_link_certificate_days_left", "Days until the link's own certificate ends; negative when it has ended.", nil, fixed),
 		nodes:       map[string]map[string]bool{In: {}, Out: {}, Public: {}},
 	}
 }
@@ -84,12 +95,20 @@ func (c *Counter) Describe(out chan<- *prometheus.Desc) {
 		v.Describe(out)
 	}
 	out <- c.open
+	out <- c.daysLeft
 }
 
 // Collect tells them.
 func (c *Counter) Collect(out chan<- prometheus.Metric) {
 	for _, v := range []*prometheus.CounterVec{c.connections, c.received, c.sent, c.seconds} {
 		v.Collect(out)
+	}
+	if c.opts.Certificate != "" {
+		if ends, err := endOf(c.opts.Certificate); err != nil {
+			out <- prometheus.NewInvalidMetric(c.daysLeft, err)
+		} else {
+			out <- prometheus.MustNewConstMetric(c.daysLeft, prometheus.GaugeValue, ends.Sub(c.opts.Now()).Hours()/24)
+		}
 	}
 	sockets, err := c.opts.Sockets()
 	if err != nil {
@@ -201,6 +220,27 @@ func (c *Counter) node(direction string, e entry) string {
 	}
 	known[e.SNI] = true
 	return e.SNI
+}
+
+// maxCertificate bounds what is read of a certificate's file.
+const maxCertificate = 64 << 10
+
+// endOf is when the first certificate of a file ends.
+func endOf(path string) (time.Time, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read certificate: %w", err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxCertificate))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read certificate: %w", err)
+	}
+	certs, err := pki.ParseCerts(raw)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read certificate: %w", err)
+	}
+	return certs[0].NotAfter, nil
 }
 
 // ReadTimeout bounds a scrape's request.

@@ -134,6 +134,10 @@ func (p *secured) tokens(ctx context.Context, t *testing.T, expired string) {
 	if err := p.b.Until(ctx, invite, func() bool { return invite.Status.State == v1alpha1.InviteVoid }); err != nil {
 		t.Errorf("an invitation that two sites used: %v", err)
 	}
+	p.stranger(ctx, t, "of an invitation that is void", good, link.RefusedVoid)
+	if err := p.c.Remove(ctx, &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: "bank-b"}}); err != nil {
+		t.Error(err)
+	}
 	token, err := link.ParseToken(expired)
 	if err != nil {
 		t.Fatal(err)
@@ -142,10 +146,6 @@ func (p *secured) tokens(ctx context.Context, t *testing.T, expired string) {
 		time.Sleep(left + time.Second)
 	}
 	p.refusedToken(ctx, t, p.c, "expired", expired, v1alpha1.ReasonJoinRefused)
-	p.stranger(ctx, t, "of an invitation that is void", good, link.RefusedVoid)
-	if err := p.c.Remove(ctx, &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: "bank-b"}}); err != nil {
-		t.Error(err)
-	}
 }
 
 // stranger uses a token as a site that nobody knows, which has to be refused for that reason.

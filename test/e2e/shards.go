@@ -24,6 +24,8 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService", "TestDevelop"}},
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 	{Name: "links", Tests: []string{"TestLinkDataPath", "TestNetworkOverSites"}},
+	{Name: "linkfaults", Tests: []string{"TestLinkUnderFaults"}},
+	{Name: "linkcuts", Tests: []string{"TestLinkCut"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
 		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -218,9 +219,9 @@ func (n *sharedNetwork) moves(ctx context.Context, t *testing.T) {
 	}
 	l := n.load(ctx, t)
 	for _, port := range []int{other, gatewayPort} {
-		address := net.JoinHostPort(host, fmt.Sprint(port))
+		address := net.JoinHostPort(host, strconv.Itoa(port))
 		since := time.Now()
-		heddle(ctx, t, b.Cluster, "site", "init", "--endpoint", address, "--node-port", fmt.Sprint(port))
+		heddle(ctx, t, b.Cluster, "site", "init", "--endpoint", address, "--node-port", strconv.Itoa(port))
 		err := harness.Poll(ctx, func(ctx context.Context) error {
 			var link v1alpha1.SiteLink
 			if err := a.Get(ctx, client.ObjectKey{Name: a.partner}, &link); err != nil || !slices.Equal(link.Spec.Endpoints, []string{address}) {

@@ -30,7 +30,10 @@ type world struct {
 	link *v1alpha1.SiteLink
 }
 
-func start(t *testing.T) *world {
+func start(t *testing.T) *world { return startAt(t, nil) }
+
+// startAt is a world whose operator has another clock.
+func startAt(t *testing.T, now func() time.Time) *world {
 	t.Helper()
 	e := controllertest.NewSpace(t, operator.AddToScheme)
 	w := &world{Space: e, link: &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(controllertest.Name("p"), "0", "a")}}}
@@ -40,6 +43,7 @@ func start(t *testing.T) *world {
 	e.Start(t, operator.CacheOptions, operator.ClientOptions(), link.New(link.Options{
 		Settings: specs.LinkSettings{Image: "nginx:1", DNS: []string{"10.96.0.10"}, Domain: "cluster.local"}, System: e.Namespace,
 		Site: func(context.Context) (string, string, error) { return "banka1", "", nil },
+		Now:  now,
 	}))
 	return w
 }

@@ -59,7 +59,7 @@ const nginxProgram = "/usr/sbin/nginx"
 type twoEnds struct {
 	*world
 	// node is where the exported node listens.
-	node  string
+	node string
 	// secret and config are what the operator made for this site's nginx.
 	secret corev1.Secret
 	config string

@@ -41,7 +41,7 @@ func registerSites(mgr ctrl.Manager, cfg Config, recorder events.EventRecorder) 
 	})
 	local := site.New(site.Options{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Holder: s.holder, System: SystemNamespace, Links: cfg.Links,
-		NewID: newSiteID, Overlap: cfg.CAOverlap, Now: cfg.Now,
+		NewID: newSiteID, Overlap: cfg.CAOverlap, Settle: cfg.CASettle, Now: cfg.Now,
 	})
 	for _, c := range []interface{ Register(ctrl.Manager) error }{local, invites, links} {
 		if err := c.Register(mgr); err != nil {

@@ -142,7 +142,7 @@ func (s *site) run(t *testing.T, join, api string) {
 		done <- operator.Run(ctx, operator.Config{
 			Rest: s.api.Config, BuilderImage: "none", MetricsAddress: "0", HealthAddress: "0", JoinAddress: join, SiteAddress: api,
 			Links: specs.LinkSettings{Image: "none", DNS: []string{"10.96.0.10"}, Domain: "cluster.local"}, CAOverlap: 3 * time.Second,
-			Now: func() time.Time { return time.Now().Add(s.ahead) },
+			CASettle: time.Second, Now: func() time.Time { return time.Now().Add(s.ahead) },
 		})
 	}()
 	t.Cleanup(func() {

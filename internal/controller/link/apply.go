@@ -42,7 +42,8 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 		return fmt.Errorf("read Secret %q: %w", secret.Name, err)
 	}
 	want := keys.Want{
-		CommonName: s.spec.ServedAs(), SANs: []string{s.spec.ServedAs()}, Issuer: issuer, Lifetimes: lifetimes(), Now: s.now.Add(-sites.Backdate),
+		CommonName: s.spec.ServedAs(), SANs: []string{s.spec.ServedAs()}, Issuer: issuer, Lifetimes: lifetimes(), Now: s.now,
+		Backdate: sites.Backdate,
 	}
 	pair, _, err := keys.TLS(keys.Read(live.Data, specs.KeyNodeTLSCert, specs.KeyNodeTLSKey), want)
 	if err != nil {

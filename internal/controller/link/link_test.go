@@ -227,6 +227,11 @@ func TestCertificateFollowsTheCA(t *testing.T) {
 	if d := leaf().NotAfter.Sub(leaf().NotBefore); d < 29*24*time.Hour || d > 31*24*time.Hour {
 		t.Errorf("the certificate lasts %s", d)
 	}
+	aged := w.age(t)
+	w.Eventually(t, "a certificate that ends soon is renewed", func() bool {
+		w.wake(t)
+		return !leaf().Equal(aged)
+	})
 	ca := w.renewCA(t)
 	controllertest.Change(t, w.Space, w.link, func(l *v1alpha1.SiteLink) { l.Spec.CACertificates = partnerCA + partnerCA })
 	w.Eventually(t, "the certificate is the new CA's", func() bool { return leaf().CheckSignatureFrom(ca) == nil })
@@ -235,6 +240,36 @@ func TestCertificateFollowsTheCA(t *testing.T) {
 		w.Read(t, &s, w.name())
 		return string(s.Data[specs.KeyPartnerCA]) == partnerCA+partnerCA
 	})
+}
+
+// wake has the controller look.
+func (w *world) wake(t *testing.T) {
+	t.Helper()
+	controllertest.Change(t, w.Space, w.link, func(l *v1alpha1.SiteLink) { l.Spec.DisplayName = controllertest.Name("woken") })
+}
+
+// age replaces the link's certificate by one that has ten minutes left of an hour.
+func (w *world) age(t *testing.T) *x509.Certificate {
+	t.Helper()
+	var ca, secret corev1.Secret
+	if !w.Read(t, &ca, specs.GatewayCASecret) || !w.Read(t, &secret, w.name()) {
+		t.Fatal("a Secret is missing")
+	}
+	issuer, err := pki.LoadIssuer(ca.Data["tls.crt"], ca.Data["tls.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pki.ParseKey(secret.Data["tls.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := w.Namespace + ".bankb2.banka1"
+	old, err := issuer.IssueTLS(pki.TLSRequest{CommonName: name, SANs: []string{name}, Public: key.Public(), Lifetime: time.Hour, Now: time.Now().Add(-50 * time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Change(t, w.Space, &secret, func(s *corev1.Secret) { s.Data["tls.crt"] = pki.EncodeCerts(old) })
+	return old
 }
 
 // TestOthersAreLeftAlone: what bears the link's name and was not made for it stays as it is.

@@ -156,15 +156,20 @@ func (n *sharedNetwork) proxies(ctx context.Context, t *testing.T) []proxy {
 	t.Helper()
 	var out []proxy
 	for _, s := range n.sides {
-		for what, where := range map[string][]client.ListOption{
-			"gateway": {client.InNamespace(harness.SystemNamespace), client.MatchingLabels{v1alpha1.LabelComponent: v1alpha1.ComponentGateway}},
-			"link":    {client.InNamespace(n.name), client.MatchingLabels{v1alpha1.LabelComponent: v1alpha1.ComponentLink, v1alpha1.LabelLink: s.partner}},
+		for _, kind := range []struct {
+			what  string
+			where []client.ListOption
+		}{
+			{"gateway", []client.ListOption{client.InNamespace(harness.SystemNamespace), client.MatchingLabels{v1alpha1.LabelComponent: v1alpha1.ComponentGateway}}},
+			{"link", []client.ListOption{client.InNamespace(n.name), client.MatchingLabels{
+				v1alpha1.LabelComponent: v1alpha1.ComponentLink, v1alpha1.LabelLink: s.partner,
+			}}},
 		} {
 			var pods corev1.PodList
-			if err := s.List(ctx, &pods, where...); err != nil || len(pods.Items) != 1 {
-				t.Fatalf("the %s of %s has %d pods (%v), want 1", what, s.id, len(pods.Items), err)
+			if err := s.List(ctx, &pods, kind.where...); err != nil || len(pods.Items) != 1 {
+				t.Fatalf("the %s of %s has %d pods (%v), want 1", kind.what, s.id, len(pods.Items), err)
 			}
-			out = append(out, proxy{s, s.id + "'s " + what, what == "link", &pods.Items[0]})
+			out = append(out, proxy{s, s.id + "'s " + kind.what, kind.what == "link", &pods.Items[0]})
 		}
 	}
 	return out

@@ -56,6 +56,8 @@ type Reconciler struct {
 	opts   Options
 	rounds *kube.Rounds
 	apply  *kube.Applier
+	// wrote is when the gateway's configuration was written last. There is one Site, and one round for it at a time.
+	wrote time.Time
 }
 
 // defaultOverlap is enough for every partner that is up, and for links to get new leaves.

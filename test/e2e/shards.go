@@ -25,6 +25,8 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 	{Name: "links", Tests: []string{"TestLinkDataPath", "TestNetworkOverSites"}},
 	{Name: "linksecurity", Tests: []string{"TestLinkSecurity"}},
+	{Name: "linkfaults", Tests: []string{"TestLinkUnderFaults"}},
+	{Name: "linkcuts", Tests: []string{"TestLinkCut"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
 		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",

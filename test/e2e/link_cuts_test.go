@@ -36,7 +36,7 @@ func TestLinkCut(t *testing.T) {
 }
 
 // cut has the way gone for so long, under load.
-func (n *sharedNetwork) cut(ctx context.Context, t *testing.T, long time.Duration, cut func(context.Context) error) {
+func (n *twoBanks) cut(ctx context.Context, t *testing.T, long time.Duration, cut func(context.Context) error) {
 	n.up(ctx, t)
 	l := n.load(ctx, t)
 	began := time.Now()

@@ -11,9 +11,9 @@ import (
 	"heddle.dev/heddle/test/load"
 )
 
-// sharedNetwork is a network of which site a has the orderers and bank A, and site b has bank B; both have to endorse the
+// twoBanks is a network of which site a has the orderers and bank A, and site b has bank B; both have to endorse the
 // contract. All of it was set up by commands, and one port is open between the sites.
-type sharedNetwork struct {
+type twoBanks struct {
 	a, b *linkedSite
 	name string
 	// sides are a and b with a client of the bank's own peer.
@@ -33,10 +33,10 @@ type sideOf struct {
 }
 
 // openShared brings up two sites with one network, called trade, and its channel demo with the sample contract.
-func openShared(ctx context.Context, t *testing.T, lab string) *sharedNetwork {
+func openShared(ctx context.Context, t *testing.T, lab string) *twoBanks {
 	t.Helper()
 	sites := openSites(ctx, t, lab, 2)
-	n := &sharedNetwork{a: sites[0], b: sites[1], name: "trade"}
+	n := &twoBanks{a: sites[0], b: sites[1], name: "trade"}
 	n.sides = []*sideOf{
 		{linkedSite: n.a, partner: "bank-b", peer: "peer0-banka", foreign: "peer0-bankb", other: n.b, bank: "bankb"},
 		{linkedSite: n.b, partner: "bank-a", peer: "peer0-bankb", foreign: "peer0-banka", other: n.a, bank: "banka"},
@@ -59,7 +59,7 @@ func openShared(ctx context.Context, t *testing.T, lab string) *sharedNetwork {
 }
 
 // deploy has both sites deploy the contract that both have to endorse, and connects a client to each one's peer.
-func (n *sharedNetwork) deploy(ctx context.Context, t *testing.T) {
+func (n *twoBanks) deploy(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, s := range n.sides {
 		apply(ctx, t, s.Cluster, fmt.Sprintf(`
@@ -85,7 +85,7 @@ spec: {channel: demo, chaincodeName: asset, image: %s, endorsementPolicy: "AND('
 }
 
 // callers are the clients of both sides.
-func (n *sharedNetwork) callers() []*load.Client {
+func (n *twoBanks) callers() []*load.Client {
 	return []*load.Client{n.sides[0].caller, n.sides[1].caller}
 }
 

@@ -3,8 +3,6 @@ package lab
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -39,10 +37,6 @@ func portList(ports []uint16, divider string) string {
 	return strings.Join(parts, divider)
 }
 
-// refusedCounter counts what asked for a way that is not open. Late packets of connections that have ended are dropped
-// too, and say nothing about that.
-const refusedCounter = "refused"
-
 // firewallScript lets some TCP ports of the nodes of each site through to the others, and nothing else; no port lets
 // everything through. It replaces what was there at once.
 func firewallScript(p *Plan, ports []uint16) string {
@@ -52,7 +46,8 @@ func firewallScript(p *Plan, ports []uint16) string {
 		return b.String()
 	}
 	ranges := make([]string, len(p.Sites))
-	fmt.Fprintf(&b, "table inet %s {\n\tcounter %s {}\n\tchain forward {\n\t\ttype filter hook forward priority 0; policy accept;\n", firewallTable, refusedCounter)
+	fmt.Fprintf(&b, "add table inet %[1]s\nadd counter inet %[1]s %[2]s\n", firewallTable, refusedCounter)
+	fmt.Fprintf(&b, "table inet %s {\n\tchain forward {\n\t\ttype filter hook forward priority 0; policy accept;\n", firewallTable)
 	for i := range p.Sites {
 		s := &p.Sites[i]
 		ranges[i] = s.nodeRange().String()
@@ -60,9 +55,8 @@ func firewallScript(p *Plan, ports []uint16) string {
 	}
 	fmt.Fprintf(&b, "\t\tct state established,related accept\n")
 	fmt.Fprintf(&b, "\t\tip daddr { %s } tcp dport { %s } accept\n", strings.Join(ranges, ", "), portList(ports, ", "))
-	fmt.Fprintf(&b, "\t\tiifname \"br*\" oifname \"br*\" tcp flags syn / fin,syn,rst,ack counter name %s drop\n", refusedCounter)
-	fmt.Fprintf(&b, "\t\tiifname \"br*\" oifname \"br*\" meta l4proto != tcp ct state new counter name %s drop\n", refusedCounter)
-	fmt.Fprintf(&b, "\t\tiifname \"br*\" oifname \"br*\" drop\n\t}\n}\n")
+	b.WriteString(refusedRules)
+	fmt.Fprintf(&b, "\t\tiifname \"br*\" oifname \"br*\" counter drop\n\t}\n}\n")
 	return b.String()
 }
 
@@ -85,43 +79,6 @@ func (w *wan) firewall(ctx context.Context, ports []uint16) error {
 	return err
 }
 
-// refused reads how many packets asked for a way that is not open.
-func (w *wan) refused(ctx context.Context) (*refusals, error) {
-	out := &refusals{}
-	err := inNetns(w.ns, func() error {
-		raw, err := exec.CommandContext(ctx, "nft", "-j", "list", "counter", "inet", firewallTable, refusedCounter).Output()
-		if err != nil {
-			return fmt.Errorf("read counter of the firewall between sites: %w", err)
-		}
-		out.Packets, err = countOf(raw)
-		return err
-	})
-	return out, err
-}
-
-// refusals is the answer to the question for them.
-type refusals struct {
-	Packets uint64 `json:"packets"`
-}
-
-// countOf finds the packets in what nft says of a counter.
-func countOf(raw []byte) (uint64, error) {
-	var said struct {
-		Nftables []struct {
-			Counter *refusals `json:"counter"`
-		} `json:"nftables"`
-	}
-	if err := json.Unmarshal(raw, &said); err != nil {
-		return 0, fmt.Errorf("read counter of the firewall between sites: %w", err)
-	}
-	for _, o := range said.Nftables {
-		if o.Counter != nil {
-			return o.Counter.Packets, nil
-		}
-	}
-	return 0, errors.New("read counter of the firewall between sites: there is none")
-}
-
 func (w *wan) firewallPorts() []uint16 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,11 +92,4 @@ func (l *Lab) Firewall(ctx context.Context, ports ...uint16) error {
 		list = "0"
 	}
 	return l.command(ctx, "POST", "/firewall/"+list, nil)
-}
-
-// Refused is how many packets asked, since Firewall was set, for a way between sites that is not open.
-func (l *Lab) Refused(ctx context.Context) (uint64, error) {
-	var out refusals
-	err := l.command(ctx, "GET", "/refused", &out)
-	return out.Packets, err
 }

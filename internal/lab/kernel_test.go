@@ -166,13 +166,7 @@ func TestWAN(t *testing.T) {
 	if err := w.firewall(t.Context(), []uint16{81}); err != nil {
 		t.Fatal(err)
 	}
-	if refused, err := w.refused(t.Context()); err != nil || refused.Packets != 0 {
-		t.Errorf("nobody asked yet, and %+v were refused (%v)", refused, err)
-	}
 	check("behind a firewall for another port", "site1 site2", "site1 site3", "site2 site3")
-	if refused, err := w.refused(t.Context()); err != nil || refused.Packets < 6 {
-		t.Errorf("six connections were refused, and %+v are counted (%v)", refused, err)
-	}
 	if err := w.firewall(t.Context(), []uint16{81, 80}); err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (h *threeSites) bothAtOnce(ctx context.Context, t *testing.T, one, two *lin
 	progress("%s won and %s shows it after %.1f s", won.id, lost.id, time.Since(began).Seconds())
 	h.rests(ctx, t, peers, before+1)
 	for _, s := range h.sites() {
-		out := heddle(ctx, t, s.Cluster, "channel", "adopt", sharedNetwork+"/"+demoChannel)
+		out := heddle(ctx, t, s.Cluster, "channel", "adopt", tradeNetwork+"/"+demoChannel)
 		if s == lost && !strings.Contains(out, "goes on from the ledger") {
 			t.Errorf("%s: adopt says %q", s.id, out)
 		}
@@ -133,7 +133,7 @@ func (s *linkedSite) setBatch(ctx context.Context, t *testing.T, value int32) {
 			ch.Spec.Batch.MaxMessageCount = value
 			return s.Update(ctx, ch)
 		}
-		n := network(sharedNetwork)
+		n := network(tradeNetwork)
 		if err := s.Get(ctx, client.ObjectKeyFromObject(n), n); err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func (o *overSites) keysAtHome(ctx context.Context, t *testing.T) {
 				t.Errorf("%s of %s stands in the etcd of %s", name, s.id, o.other(s).id)
 			}
 		}
-		if roots, err := s.TLSRoots(ctx, sharedNetwork, map[string]string{"BankAMSP": "banka", "BankBMSP": "bankb"}[o.mspID(s)]); err != nil || !abroad.hasAny(linesOf(roots)) {
+		if roots, err := s.TLSRoots(ctx, tradeNetwork, map[string]string{"BankAMSP": "banka", "BankBMSP": "bankb"}[o.mspID(s)]); err != nil || !abroad.hasAny(linesOf(roots)) {
 			t.Errorf("the certificates of %s, which are public, are not found at %s (%v): the search finds nothing", s.id, o.other(s).id, err)
 		}
 	}

@@ -21,10 +21,10 @@ import (
 type overSites struct{ a, b *linkedSite }
 
 const (
-	// sharedNetwork and bothBanks are the network of the tests over sites, and the policy that asks two of them.
-	sharedNetwork = "trade"
+	// tradeNetwork and bothBanks are the network of the tests over sites, and the policy that asks two of them.
+	tradeNetwork = "trade"
 	bothBanks     = "AND('BankAMSP.peer', 'BankBMSP.peer')"
-	privateOffers = sharedNetwork + "/" + demoChannel + "/private"
+	privateOffers = tradeNetwork + "/" + demoChannel + "/private"
 )
 
 // TestNetworkOverSites: two sovereign sites that know nothing of each other become partners, share a network and a channel
@@ -55,8 +55,8 @@ func TestNetworkOverSites(t *testing.T) {
 	asked := uint64(0)
 	t.Run("only the one port", func(t *testing.T) {
 		o.asked(ctx, t, 0)
-		o.b.reachesOnlyGateway(ctx, t, o.a, sharedNetwork, "peer0-banka")
-		o.a.reachesOnlyGateway(ctx, t, o.b, sharedNetwork, "peer0-bankb")
+		o.b.reachesOnlyGateway(ctx, t, o.a, tradeNetwork, "peer0-banka")
+		o.a.reachesOnlyGateway(ctx, t, o.b, tradeNetwork, "peer0-bankb")
 		var err error
 		if asked, err = o.a.Lab.Refused(ctx); err != nil || asked < 10 {
 			t.Errorf("ten ways that are not open were tried, and %d packets were seen (%v)", asked, err)
@@ -74,15 +74,15 @@ func (o *overSites) sites() []*linkedSite { return []*linkedSite{o.a, o.b} }
 func (o *overSites) share(ctx context.Context, t *testing.T) {
 	t.Helper()
 	apply(ctx, t, o.a.Cluster, shape{
-		Name: sharedNetwork, Consensus: "Raft", Orderers: 3, Channels: []string{demoChannel}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
+		Name: tradeNetwork, Consensus: "Raft", Orderers: 3, Channels: []string{demoChannel}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
 	}.yaml(t))
-	ready(ctx, t, o.a.Cluster, network(sharedNetwork))
-	heddle(ctx, t, o.a.Cluster, "network", "invite", sharedNetwork, "bank-b")
-	heddle(ctx, t, o.b.Cluster, "network", "join", sharedNetwork, "--from", "bank-a", "--org", "bankb:BankBMSP:peers=1")
-	ready(ctx, t, o.b.Cluster, network(sharedNetwork))
+	ready(ctx, t, o.a.Cluster, network(tradeNetwork))
+	heddle(ctx, t, o.a.Cluster, "network", "invite", tradeNetwork, "bank-b")
+	heddle(ctx, t, o.b.Cluster, "network", "join", tradeNetwork, "--from", "bank-a", "--org", "bankb:BankBMSP:peers=1")
+	ready(ctx, t, o.b.Cluster, network(tradeNetwork))
 	progress("both sites have the network")
-	heddle(ctx, t, o.a.Cluster, "channel", "invite", sharedNetwork+"/"+demoChannel, "bankb")
-	heddle(ctx, t, o.b.Cluster, "channel", "accept", sharedNetwork+"/"+demoChannel, "--from", "bank-a")
+	heddle(ctx, t, o.a.Cluster, "channel", "invite", tradeNetwork+"/"+demoChannel, "bankb")
+	heddle(ctx, t, o.b.Cluster, "channel", "accept", tradeNetwork+"/"+demoChannel, "--from", "bank-a")
 	for _, s := range o.sites() {
 		ready(ctx, t, s.Cluster, sharedChannel())
 	}
@@ -90,7 +90,7 @@ func (o *overSites) share(ctx context.Context, t *testing.T) {
 }
 
 func sharedChannel() *v1alpha1.Channel {
-	return &v1alpha1.Channel{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNetwork, Name: demoChannel}}
+	return &v1alpha1.Channel{ObjectMeta: metav1.ObjectMeta{Namespace: tradeNetwork, Name: demoChannel}}
 }
 
 // fromSource has each site build the same contract from its source and put it on the channel. Who is first waits for the other.
@@ -98,12 +98,12 @@ func (o *overSites) fromSource(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for i, s := range o.sites() {
 		source := s.Path("samples", "contracts", "private-go")
-		deploy(ctx, t, s.Cluster, source, "--channel", demoChannel, "-n", sharedNetwork, "--name", "private", "--policy", bothBanks,
-			"--collections", ownCollections(t, source, raft3(sharedNetwork)), fmt.Sprintf("--wait=%t", i > 0))
+		deploy(ctx, t, s.Cluster, source, "--channel", demoChannel, "-n", tradeNetwork, "--name", "private", "--policy", bothBanks,
+			"--collections", ownCollections(t, source, raft3(tradeNetwork)), fmt.Sprintf("--wait=%t", i > 0))
 	}
 	var ids []string
 	for _, s := range o.sites() {
-		cc := &v1alpha1.Chaincode{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNetwork, Name: demoChannel + "-private"}}
+		cc := &v1alpha1.Chaincode{ObjectMeta: metav1.ObjectMeta{Namespace: tradeNetwork, Name: demoChannel + "-private"}}
 		ready(ctx, t, s.Cluster, cc)
 		if cc.Spec.Build == "" || len(cc.Status.Organizations) != 1 {
 			t.Errorf("%s has build %q and approvals of %+v, want its own alone", s.id, cc.Spec.Build, cc.Status.Organizations)
@@ -185,7 +185,7 @@ func clientsOf(ctx context.Context, t *testing.T, contract string, sites ...*lin
 	t.Helper()
 	var out []*load.Client
 	for _, s := range sites {
-		clients, done, err := s.Clients(ctx, sharedNetwork, demoChannel, contract)
+		clients, done, err := s.Clients(ctx, tradeNetwork, demoChannel, contract)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,13 +222,13 @@ func discovers(ctx context.Context, t *testing.T, peers []*load.Client, want ...
 // delivered: while a's only peer is stopped, b's commits a transaction. There is no orderer at b and no other peer: the
 // block came from a's orderers.
 func (o *overSites) delivered(ctx context.Context, t *testing.T) {
-	if have, err := o.b.Orderers(ctx, sharedNetwork); err != nil || len(have) != 0 {
+	if have, err := o.b.Orderers(ctx, tradeNetwork); err != nil || len(have) != 0 {
 		t.Fatalf("site b has orderers %q, %v", have, err)
 	}
 	transact(ctx, t, o.b.Cluster, privateOffers, o.offer(o.b, "delivered"))
 	peers := o.peers(ctx, t)
 	before := sameLedgers(ctx, t, peers)
-	pod, err := o.a.PodOf(ctx, sharedNetwork, "peer0-banka")
+	pod, err := o.a.PodOf(ctx, tradeNetwork, "peer0-banka")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 func (o *overSites) servicesAreLinks(ctx context.Context, t *testing.T) {
 	for s, want := range map[*linkedSite]int{o.a: 1, o.b: 4} {
 		var imports v1alpha1.NodeImportList
-		if err := s.List(ctx, &imports, client.InNamespace(sharedNetwork)); err != nil || len(imports.Items) != want {
+		if err := s.List(ctx, &imports, client.InNamespace(tradeNetwork)); err != nil || len(imports.Items) != want {
 			t.Fatalf("%s imports %d nodes, want %d (%v)", s.id, len(imports.Items), want, err)
 		}
 		for i := range imports.Items {
@@ -36,14 +36,14 @@ func (o *overSites) servicesAreLinks(ctx context.Context, t *testing.T) {
 
 func (s *linkedSite) isLink(ctx context.Context, service, link string) error {
 	var svc corev1.Service
-	if err := s.Get(ctx, client.ObjectKey{Namespace: sharedNetwork, Name: service}, &svc); err != nil {
+	if err := s.Get(ctx, client.ObjectKey{Namespace: tradeNetwork, Name: service}, &svc); err != nil {
 		return err
 	}
 	if svc.Spec.Type != corev1.ServiceTypeClusterIP || svc.Spec.Selector[v1alpha1.LabelComponent] != v1alpha1.ComponentLink || svc.Spec.Selector[v1alpha1.LabelLink] != link {
 		return fmt.Errorf("it is %+v", svc.Spec)
 	}
 	var slices discoveryv1.EndpointSliceList
-	if err := s.List(ctx, &slices, client.InNamespace(sharedNetwork), client.MatchingLabels{discoveryv1.LabelServiceName: service}); err != nil {
+	if err := s.List(ctx, &slices, client.InNamespace(tradeNetwork), client.MatchingLabels{discoveryv1.LabelServiceName: service}); err != nil {
 		return err
 	}
 	targets := 0
@@ -57,7 +57,7 @@ func (s *linkedSite) isLink(ctx context.Context, service, link string) error {
 			if e.TargetRef == nil || e.TargetRef.Kind != "Pod" {
 				return fmt.Errorf("endpoints %q lead to %v", slice.Name, e.Addresses)
 			}
-			if err := s.Get(ctx, client.ObjectKey{Namespace: sharedNetwork, Name: e.TargetRef.Name}, &pod); err != nil {
+			if err := s.Get(ctx, client.ObjectKey{Namespace: tradeNetwork, Name: e.TargetRef.Name}, &pod); err != nil {
 				return err
 			}
 			if pod.Labels[v1alpha1.LabelComponent] != v1alpha1.ComponentLink || pod.Labels[v1alpha1.LabelLink] != link {
@@ -82,7 +82,7 @@ func (o *overSites) withoutNginx(ctx context.Context, t *testing.T) {
 		// stops is who is cut off.
 		stops []*linkedSite
 	}{
-		{what: "b's link", site: o.b, pods: client.ObjectKey{Namespace: sharedNetwork, Name: "link-bank-a"}, stops: o.sites()},
+		{what: "b's link", site: o.b, pods: client.ObjectKey{Namespace: tradeNetwork, Name: "link-bank-a"}, stops: o.sites()},
 		{what: "a's gateway", site: o.a, pods: client.ObjectKey{Namespace: harness.SystemNamespace, Name: specs.GatewayName}, stops: []*linkedSite{o.b}},
 	} {
 		operator := client.ObjectKey{Namespace: harness.SystemNamespace, Name: specs.OperatorName}

@@ -50,15 +50,15 @@ func (h *threeSites) sites() []*linkedSite { return []*linkedSite{h.a, h.b, h.c}
 func (h *threeSites) found(ctx context.Context, t *testing.T) {
 	t.Helper()
 	apply(ctx, t, h.a.Cluster, shape{
-		Name: sharedNetwork, Consensus: "Raft", Orderers: 3, Channels: []string{demoChannel}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
+		Name: tradeNetwork, Consensus: "Raft", Orderers: 3, Channels: []string{demoChannel}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
 	}.yaml(t))
-	ready(ctx, t, h.a.Cluster, network(sharedNetwork))
-	heddle(ctx, t, h.a.Cluster, "network", "invite", sharedNetwork, "bank-b", "--proposals", "Sign")
+	ready(ctx, t, h.a.Cluster, network(tradeNetwork))
+	heddle(ctx, t, h.a.Cluster, "network", "invite", tradeNetwork, "bank-b", "--proposals", "Sign")
 	h.b.isOffered(ctx, t, "bank-a")
-	heddle(ctx, t, h.b.Cluster, "network", "join", sharedNetwork, "--from", "bank-a", "--org", "bankb:BankBMSP:peers=1")
-	ready(ctx, t, h.b.Cluster, network(sharedNetwork))
-	heddle(ctx, t, h.a.Cluster, "channel", "invite", sharedNetwork+"/"+demoChannel, "bankb")
-	heddle(ctx, t, h.b.Cluster, "channel", "accept", sharedNetwork+"/"+demoChannel, "--from", "bank-a")
+	heddle(ctx, t, h.b.Cluster, "network", "join", tradeNetwork, "--from", "bank-a", "--org", "bankb:BankBMSP:peers=1")
+	ready(ctx, t, h.b.Cluster, network(tradeNetwork))
+	heddle(ctx, t, h.a.Cluster, "channel", "invite", tradeNetwork+"/"+demoChannel, "bankb")
+	heddle(ctx, t, h.b.Cluster, "channel", "accept", tradeNetwork+"/"+demoChannel, "--from", "bank-a")
 	progress("two of the three sites have the channel")
 }
 
@@ -71,7 +71,7 @@ func (s *linkedSite) isOffered(ctx context.Context, t *testing.T, partner string
 		if err := s.Get(ctx, client.ObjectKey{Name: partner}, &l); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(l.Status.Networks, func(n v1alpha1.OfferedNetwork) bool { return n.Name == sharedNetwork })
+		i := slices.IndexFunc(l.Status.Networks, func(n v1alpha1.OfferedNetwork) bool { return n.Name == tradeNetwork })
 		if i < 0 {
 			return fmt.Errorf("%s does not know that %s offers the network", s.id, partner)
 		}
@@ -88,10 +88,10 @@ func (s *linkedSite) isOffered(ctx context.Context, t *testing.T, partner string
 // other's, and the command says why.
 func (h *threeSites) nameTaken(ctx context.Context, t *testing.T) {
 	apply(ctx, t, h.c.Cluster, shape{
-		Name: sharedNetwork, Consensus: "Raft", Orderers: 1, Channels: []string{demoChannel}, Orgs: []org{{Name: "bankx", MSP: "BankXMSP", Peers: 1}},
+		Name: tradeNetwork, Consensus: "Raft", Orderers: 1, Channels: []string{demoChannel}, Orgs: []org{{Name: "bankx", MSP: "BankXMSP", Peers: 1}},
 	}.yaml(t))
-	ready(ctx, t, h.c.Cluster, network(sharedNetwork))
-	heddle(ctx, t, h.c.Cluster, "network", "invite", sharedNetwork, "bank-a", "--keep-nodes")
+	ready(ctx, t, h.c.Cluster, network(tradeNetwork))
+	heddle(ctx, t, h.c.Cluster, "network", "invite", tradeNetwork, "bank-a", "--keep-nodes")
 	atA, atC := h.a.made(ctx, t), h.c.made(ctx, t)
 	for s, partner := range map[*linkedSite]string{h.a: "bank-c", h.c: "bank-a"} {
 		within(ctx, t, time.Minute, s.id+" refuses the partner's network", func() error {
@@ -101,7 +101,7 @@ func (h *threeSites) nameTaken(ctx context.Context, t *testing.T) {
 			return nil
 		})
 	}
-	out, err := h.c.Heddle(ctx, "network", "join", sharedNetwork, "--from", "bank-a", "--org", "bankc:BankCMSP:peers=1")
+	out, err := h.c.Heddle(ctx, "network", "join", tradeNetwork, "--from", "bank-a", "--org", "bankc:BankCMSP:peers=1")
 	if err == nil || !strings.Contains(out, "it is another network, and nothing was made") {
 		t.Errorf("joining a network whose name is taken: %v\n%s", err, out)
 	}
@@ -111,7 +111,7 @@ func (h *threeSites) nameTaken(ctx context.Context, t *testing.T) {
 			t.Errorf("%s made something:\n%s", s.id, diff)
 		}
 	}
-	if err := h.c.RemoveNetwork(ctx, sharedNetwork); err != nil {
+	if err := h.c.RemoveNetwork(ctx, tradeNetwork); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -124,7 +124,7 @@ func (s *linkedSite) made(ctx context.Context, t *testing.T) []string {
 		&v1alpha1.OrganizationList{}, &v1alpha1.NodeImportList{}, &v1alpha1.NodeExportList{}, &v1alpha1.PeerList{}, &v1alpha1.OrdererList{}, &v1alpha1.ChannelList{},
 		&v1alpha1.ProposalList{}, &corev1.ServiceList{}, &corev1.SecretList{}, &corev1.ConfigMapList{}, &appsv1.DeploymentList{},
 	} {
-		if err := s.List(ctx, list, client.InNamespace(sharedNetwork)); err != nil {
+		if err := s.List(ctx, list, client.InNamespace(tradeNetwork)); err != nil {
 			t.Fatal(err)
 		}
 		err := eachObject(list, func(o client.Object) { out = append(out, fmt.Sprintf("%T %s", o, o.GetName())) })
@@ -137,14 +137,14 @@ func (s *linkedSite) made(ctx context.Context, t *testing.T) []string {
 
 // notLinked: c is a partner of a, but not of b.
 func (h *threeSites) notLinked(ctx context.Context, t *testing.T) {
-	heddle(ctx, t, h.a.Cluster, "network", "invite", sharedNetwork, "bank-c", "--proposals", "Sign")
+	heddle(ctx, t, h.a.Cluster, "network", "invite", tradeNetwork, "bank-c", "--proposals", "Sign")
 	h.c.isOffered(ctx, t, "bank-a")
-	out, err := h.c.Heddle(ctx, "network", "join", sharedNetwork, "--from", "bank-a", "--org", "bankc:BankCMSP:peers=1")
+	out, err := h.c.Heddle(ctx, "network", "join", tradeNetwork, "--from", "bank-a", "--org", "bankc:BankCMSP:peers=1")
 	if err == nil || !strings.Contains(out, "no partners of this one: siteb") || !strings.Contains(out, "heddle site invite") {
 		t.Errorf("joining without being everybody's partner: %v\n%s", err, out)
 	}
 	progress("c: %s", strings.TrimSpace(out))
-	err = h.c.Get(ctx, client.ObjectKey{Name: sharedNetwork}, network(sharedNetwork))
+	err = h.c.Get(ctx, client.ObjectKey{Name: tradeNetwork}, network(tradeNetwork))
 	if err == nil || client.IgnoreNotFound(err) != nil {
 		t.Errorf("the network was made all the same (%v)", err)
 	}
@@ -156,14 +156,14 @@ func (h *threeSites) notLinked(ctx context.Context, t *testing.T) {
 // join has c join network and channel, to which a and b agree.
 func (h *threeSites) join(ctx context.Context, t *testing.T) {
 	t.Helper()
-	heddle(ctx, t, h.b.Cluster, "network", "invite", sharedNetwork, "bank-c")
-	if out := heddle(ctx, t, h.c.Cluster, "network", "join", sharedNetwork, "--from", "bank-a", "--org", "bankc:BankCMSP:peers=1"); strings.Contains(out, "Warning") {
+	heddle(ctx, t, h.b.Cluster, "network", "invite", tradeNetwork, "bank-c")
+	if out := heddle(ctx, t, h.c.Cluster, "network", "join", tradeNetwork, "--from", "bank-a", "--org", "bankc:BankCMSP:peers=1"); strings.Contains(out, "Warning") {
 		t.Errorf("joining warns of what is as it should be: %s", out)
 	}
-	ready(ctx, t, h.c.Cluster, network(sharedNetwork))
+	ready(ctx, t, h.c.Cluster, network(tradeNetwork))
 	progress("three sites have the network")
 	err := harness.Poll(ctx, func(ctx context.Context) error {
-		out, err := h.a.Heddle(ctx, "channel", "invite", sharedNetwork+"/"+demoChannel, "bankc")
+		out, err := h.a.Heddle(ctx, "channel", "invite", tradeNetwork+"/"+demoChannel, "bankc")
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
@@ -173,7 +173,7 @@ func (h *threeSites) join(ctx context.Context, t *testing.T) {
 		t.Fatal(err)
 	}
 	h.b.signs(ctx, t)
-	heddle(ctx, t, h.c.Cluster, "channel", "accept", sharedNetwork+"/"+demoChannel, "--from", "bank-a")
+	heddle(ctx, t, h.c.Cluster, "channel", "accept", tradeNetwork+"/"+demoChannel, "--from", "bank-a")
 	for _, s := range h.sites() {
 		ready(ctx, t, s.Cluster, sharedChannel())
 	}
@@ -185,7 +185,7 @@ func (s *linkedSite) signs(ctx context.Context, t *testing.T) {
 	t.Helper()
 	err := harness.Poll(ctx, func(ctx context.Context) error {
 		var list v1alpha1.ProposalList
-		if err := s.List(ctx, &list, client.InNamespace(sharedNetwork)); err != nil {
+		if err := s.List(ctx, &list, client.InNamespace(tradeNetwork)); err != nil {
 			return err
 		}
 		for i := range list.Items {
@@ -194,7 +194,7 @@ func (s *linkedSite) signs(ctx context.Context, t *testing.T) {
 				continue
 			}
 			progress("%s signs proposal %s of %s: %s", s.id, p.Name, p.Spec.Link, strings.Join(p.Status.Changes, "; "))
-			out, err := s.Heddle(ctx, "proposal", "sign", sharedNetwork+"/"+p.Name, "-q")
+			out, err := s.Heddle(ctx, "proposal", "sign", tradeNetwork+"/"+p.Name, "-q")
 			if err != nil {
 				return fmt.Errorf("%w: %s", err, out)
 			}
@@ -211,11 +211,11 @@ func (s *linkedSite) signs(ctx context.Context, t *testing.T) {
 func (h *threeSites) contract(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, s := range h.sites() {
-		apply(ctx, t, s.Cluster, strings.Replace(contract(sharedNetwork, demoChannel), "chaincodeName: asset",
+		apply(ctx, t, s.Cluster, strings.Replace(contract(tradeNetwork, demoChannel), "chaincodeName: asset",
 			`chaincodeName: asset, endorsementPolicy: "AND('BankAMSP.peer', 'BankBMSP.peer', 'BankCMSP.peer')"`, 1))
 	}
 	for _, s := range h.sites() {
-		ready(ctx, t, s.Cluster, chaincode(sharedNetwork, demoChannel))
+		ready(ctx, t, s.Cluster, chaincode(tradeNetwork, demoChannel))
 	}
 	peers := clientsOf(ctx, t, "asset", h.sites()...)
 	for range 3 {

@@ -25,7 +25,7 @@ func (o *overSites) unaware(ctx context.Context, t *testing.T) {
 	for node, s := range map[string]*linkedSite{
 		"orderer0-ord": o.a, "orderer1-ord": o.a, "orderer2-ord": o.a, "peer0-banka": o.a, "peer0-bankb": o.b,
 	} {
-		want, have := o.a.givenTo(ctx, t, alone.Name, node), s.givenTo(ctx, t, sharedNetwork, node)
+		want, have := o.a.givenTo(ctx, t, alone.Name, node), s.givenTo(ctx, t, tradeNetwork, node)
 		if len(want.Mounted) < 2 || len(want.Template.Spec.Containers[0].Env) < 20 {
 			t.Errorf("%s has %d files and %d settings: too few to show anything", node, len(want.Mounted), len(want.Template.Spec.Containers[0].Env))
 		}

@@ -47,7 +47,7 @@ func TestRefused(t *testing.T) {
 		}
 		return err
 	}
-	if err := w.firewall(t.Context(), 80); err != nil {
+	if err := w.firewall(t.Context(), []uint16{80}); err != nil {
 		t.Fatal(err)
 	}
 	// The kernel takes up to a second to see that a link is up.

@@ -25,6 +25,9 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 	{Name: "links", Tests: []string{"TestLinkDataPath"}},
 	{Name: "sites", Tests: []string{"TestNetworkOverSites", "TestThreeSites"}},
+	{Name: "linksecurity", Tests: []string{"TestLinkSecurity"}},
+	{Name: "linkfaults", Tests: []string{"TestLinkUnderFaults"}},
+	{Name: "linkcuts", Tests: []string{"TestLinkCut"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
 		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",

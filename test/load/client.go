@@ -128,6 +128,10 @@ type Receipt struct {
 	Result []byte
 }
 
+// ErrFateUnknown says that orderers took a transaction and the client's own deadline passed before its peer had it: a
+// peer that gets no blocks says nothing.
+var ErrFateUnknown = errors.New("learn fate of transaction")
+
 // Submit sends one transaction and waits until the client's peer has committed it. An error says nothing about the
 // ledger: the transaction may still be committed.
 func (c *Client) Submit(ctx context.Context, function string, args ...string) (Receipt, error) {
@@ -141,7 +145,7 @@ func (c *Client) Submit(ctx context.Context, function string, args ...string) (R
 	defer cancel()
 	status, err := commit.StatusWithContext(waiting)
 	if err != nil {
-		return Receipt{}, fmt.Errorf("learn fate of transaction %s at %q: %w", commit.TransactionID(), c.target.Name, err)
+		return Receipt{}, fmt.Errorf("%w %s at %q: %w", ErrFateUnknown, commit.TransactionID(), c.target.Name, err)
 	}
 	if !status.Successful {
 		return Receipt{}, fmt.Errorf("commit transaction %s at %q: %s", commit.TransactionID(), c.target.Name, status.Code)

@@ -70,7 +70,7 @@ type ProposalSpec struct {
 	BaseSequence *int64 `json:"baseSequence,omitempty"`
 	// expiresAt is when the proposal is given up.
 	// +required
-	ExpiresAt metav1.Time `json:"expiresAt,omitempty,omitzero"`
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// decision of this site; unset until somebody has decided. A proposal of this site is signed unless it is Reject.
 	// +optional
 	Decision Decision `json:"decision,omitempty"`

@@ -1937,7 +1937,10 @@ func (in *ProposalSpec) DeepCopyInto(out *ProposalSpec) {
 		*out = new(int64)
 		**out = **in
 	}
-	in.ExpiresAt.DeepCopyInto(&out.ExpiresAt)
+	if in.ExpiresAt != nil {
+		in, out := &in.ExpiresAt, &out.ExpiresAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Answers != nil {
 		in, out := &in.Answers, &out.Answers
 		*out = make([]ProposalAnswer, len(*in))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
@@ -54,7 +55,7 @@ func fixtureProposal(ctx context.Context, c client.Client, network, name, link s
 	base := int64(3)
 	p := &v1alpha1.Proposal{ObjectMeta: metav1.ObjectMeta{Namespace: network, Name: name}, Spec: v1alpha1.ProposalSpec{
 		Channel: "deals", ChannelID: "deals", Link: link, Update: base64.StdEncoding.EncodeToString([]byte("update")), BaseSequence: &base,
-		ExpiresAt: metav1.NewTime(time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC)),
+		ExpiresAt: ptr.To(metav1.NewTime(time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC))),
 	}}
 	if err := c.Create(ctx, p); err != nil || strings.HasSuffix(name, "-new") {
 		return err

@@ -79,7 +79,7 @@ func (r *Reconciler) makeProposal(ctx context.Context, w *world, name, wish stri
 		Spec: v1alpha1.ProposalSpec{
 			Channel: w.channel.Name, ChannelID: w.channelID, Update: base64.StdEncoding.EncodeToString(up.Raw),
 			BaseSequence: ptr.To(int64(up.Sequence)), //nolint:gosec // counts updates
-			ExpiresAt:    metav1.NewTime(r.opts.Now().Add(term).Truncate(time.Second)),
+			ExpiresAt:    ptr.To(metav1.NewTime(r.opts.Now().Add(term).Truncate(time.Second))),
 		},
 	}
 	_, err := r.applier.CreateOnce(ctx, w.channel, p)

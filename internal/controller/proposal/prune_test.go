@@ -24,7 +24,7 @@ func TestEndedProposalsGo(t *testing.T) {
 		t.Helper()
 		p := &v1alpha1.Proposal{ObjectMeta: metav1.ObjectMeta{Namespace: network, Name: name}, Spec: v1alpha1.ProposalSpec{
 			Channel: channel, ChannelID: channel, Link: link, Update: "dXBkYXRl", BaseSequence: ptr.To[int64](1),
-			ExpiresAt: metav1.NewTime(time.Now().Add(time.Hour).Truncate(time.Second)),
+			ExpiresAt: ptr.To(metav1.NewTime(time.Now().Add(time.Hour).Truncate(time.Second))),
 		}}
 		if err := env.Client.Create(t.Context(), p); err != nil {
 			t.Fatal(err)

@@ -73,7 +73,7 @@ func (r *Reconciler) ReceiveProposal(ctx context.Context, from string, e *link.E
 		},
 		Spec: v1alpha1.ProposalSpec{
 			Channel: ch.Name, ChannelID: doc.ChannelID, Link: from, Update: base64.StdEncoding.EncodeToString(doc.Update),
-			BaseSequence: ptr.To(doc.BaseSequence), ExpiresAt: metav1.NewTime(doc.ExpiresAt.Truncate(time.Second)),
+			BaseSequence: ptr.To(doc.BaseSequence), ExpiresAt: ptr.To(metav1.NewTime(doc.ExpiresAt.Truncate(time.Second))),
 		},
 	})
 	return err

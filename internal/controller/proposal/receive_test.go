@@ -121,7 +121,7 @@ func TestFloodOfProposals(t *testing.T) {
 func TestAnswersThatAreRefused(t *testing.T) {
 	env, r, network := receiver(t)
 	own := &v1alpha1.Proposal{ObjectMeta: metav1.ObjectMeta{Namespace: network, Name: "own"}, Spec: v1alpha1.ProposalSpec{
-		Channel: "demo", ChannelID: "demo.1", Update: "dXBkYXRl", BaseSequence: ptr.To(int64(3)), ExpiresAt: metav1.NewTime(time.Now().Add(time.Hour).Truncate(time.Second)),
+		Channel: "demo", ChannelID: "demo.1", Update: "dXBkYXRl", BaseSequence: ptr.To(int64(3)), ExpiresAt: ptr.To(metav1.NewTime(time.Now().Add(time.Hour).Truncate(time.Second))),
 	}}
 	theirs := own.DeepCopy()
 	theirs.Name, theirs.Spec.Link, theirs.Spec.Update = "theirs", "site-c", "b3RoZXIh"

@@ -24,6 +24,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService", "TestDevelop"}},
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 	{Name: "links", Tests: []string{"TestLinkDataPath", "TestNetworkOverSites"}},
+	{Name: "consenters", Tests: []string{"TestBFTOverSites", "TestRaftOverSites"}},
 	{Name: "faults", Tests: []string{
 		"TestFaultyContract", "TestContractDeletedUnderCall", "TestRegistryDown", "TestLifecycleInterrupted", "TestTwoDeploysAtOnce", "TestPeerReplaced",
 		"TestContractIsolated", "TestBadSource", "TestBadUpload", "TestHostileBuild",

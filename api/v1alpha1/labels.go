@@ -62,7 +62,8 @@ const (
 	AnnotationTold = "heddle.dev/told-endpoints"
 	// AnnotationGeneration on the Secret of a gateway's CA is the caGeneration it was made for.
 	AnnotationGeneration = "heddle.dev/ca-generation"
-	// AnnotationChanged on the Secret of a gateway's CA is when it took over from a former one (RFC 3339).
+	// AnnotationChanged on the Secret of a gateway's CA is when it took over from a former one, and on that of the next CA when
+	// all partners had been told of it (RFC 3339).
 	AnnotationChanged = "heddle.dev/ca-changed"
 	// AnnotationSite on the Secret of a gateway's CA is the siteID that it was made for.
 	AnnotationSite = "heddle.dev/site-id"

@@ -166,8 +166,11 @@ func labTable(w io.Writer, status *lab.Status) error {
 	for _, pair := range status.Cuts {
 		fmt.Fprintf(w, "\n%s and %s are cut off from each other\n", pair[0], pair[1])
 	}
-	if status.Firewall != 0 {
-		fmt.Fprintf(w, "\nbetween sites nothing passes but connections to TCP port %d of their nodes\n", status.Firewall)
+	for _, pair := range status.OneWay {
+		fmt.Fprintf(w, "\nnothing passes from %s to %s\n", pair[0], pair[1])
+	}
+	if len(status.Firewall) > 0 {
+		fmt.Fprintf(w, "\nbetween sites nothing passes but connections to TCP port %s of their nodes\n", strings.Trim(fmt.Sprint(status.Firewall), "[]"))
 	}
 	if status.UplinkOff {
 		fmt.Fprintln(w, "\nthe uplink is off: modules come from the cache alone")

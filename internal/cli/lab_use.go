@@ -159,19 +159,25 @@ func printFile(ctx context.Context, out io.Writer, path string, follow bool) err
 }
 
 func newLabCut(f *labFlags) *cobra.Command {
-	return &cobra.Command{
+	oneWay := false
+	cmd := &cobra.Command{
 		Use:     "cut SITE SITE",
-		Short:   "Drop all packets between two sites",
-		Example: f.app.text("  %[1]s lab cut site1 site2"),
+		Short:   "Drop all packets between two sites, or those from one to the other",
+		Example: f.app.text("  %[1]s lab cut site1 site2\n  %[1]s lab cut site1 site2 --one-way"),
 		Args:    arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			l, err := f.open()
 			if err != nil {
 				return err
 			}
+			if oneWay {
+				return l.CutOneWay(c.Context(), args[0], args[1])
+			}
 			return l.Cut(c.Context(), args[0], args[1])
 		},
 	}
+	cmd.Flags().BoolVar(&oneWay, "one-way", false, "drop only what goes from the first site to the second")
+	return cmd
 }
 
 func newLabHeal(f *labFlags) *cobra.Command {
@@ -207,6 +213,9 @@ it shows that a link needs nothing else. "off" lets everything pass again.`,
 			l, err := f.open()
 			if err != nil {
 				return err
+			}
+			if port == 0 {
+				return l.Firewall(c.Context())
 			}
 			return l.Firewall(c.Context(), uint16(port))
 		},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
@@ -60,7 +62,7 @@ to you. Running it again changes what is given.`,
   %[1]s site init --endpoint gateway.bank-a.example:443 --service LoadBalancer`),
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(c *cobra.Command, _ []string) error { return a.siteInit(c.Context(), f) },
+		RunE:              func(c *cobra.Command, _ []string) error { return a.siteInit(c.Context(), f, c.Flags().Changed) },
 	}
 	fl := c.Flags()
 	fl.StringArrayVar(&f.endpoints, "endpoint", nil, "public address of the gateway as HOST:PORT; repeat for others, the preferred one first (required)")
@@ -88,13 +90,39 @@ func (f *siteInitFlags) site() *v1alpha1.Site {
 	return s
 }
 
-func (a *app) siteInit(ctx context.Context, f *siteInitFlags) error {
+// keep takes what was not given now from the Site as it is: what is applied replaces all that was applied before.
+func (f *siteInitFlags) keep(was *v1alpha1.Site, given func(flag string) bool) {
+	f.id = cmp.Or(f.id, was.Spec.SiteID)
 	if len(f.endpoints) == 0 {
-		return usageErrorf("--endpoint is required: the address at which partners reach this cluster's gateway, such as gateway.bank-a.example:443")
+		f.endpoints = was.Spec.Endpoints
 	}
+	if !given("display-name") {
+		f.name = was.Spec.DisplayName
+	}
+	if !given("image") {
+		f.image = was.Spec.Gateway.Image
+	}
+	if !given("service") {
+		f.service = string(cmp.Or(was.Spec.Gateway.Service, v1alpha1.GatewayNodePort))
+	}
+	if !given("node-port") && f.service == string(v1alpha1.GatewayNodePort) {
+		f.nodePort = ptr.Deref(was.Spec.Gateway.NodePort, 0)
+	}
+}
+
+func (a *app) siteInit(ctx context.Context, f *siteInitFlags, given func(flag string) bool) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
+	}
+	was := &v1alpha1.Site{}
+	if err := cl.Get(ctx, client.ObjectKey{Name: v1alpha1.SiteName}, was); err == nil {
+		f.keep(was, given)
+	} else if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read Site: %w", err)
+	}
+	if len(f.endpoints) == 0 {
+		return usageErrorf("--endpoint is required: the address at which partners reach this cluster's gateway, such as gateway.bank-a.example:443")
 	}
 	site := f.site()
 	if err := cl.applySite(ctx, site.DeepCopy()); err != nil {

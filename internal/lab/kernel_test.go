@@ -152,15 +152,26 @@ func TestWAN(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after healing")
-	if err := w.firewall(t.Context(), 81); err != nil {
+	// No answer comes back over a way that is cut in one direction, whoever calls.
+	if err := w.cutOneWay(s1, s2); err != nil {
+		t.Fatal(err)
+	}
+	check("after a cut in one direction", "site1 site2")
+	if got := w.oneWayList(); len(got) != 1 || got[0] != [2]string{"site1", "site2"} || len(w.cutList()) != 0 {
+		t.Error(got, w.cutList())
+	}
+	if err := w.heal(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.firewall(t.Context(), []uint16{81}); err != nil {
 		t.Fatal(err)
 	}
 	check("behind a firewall for another port", "site1 site2", "site1 site3", "site2 site3")
-	if err := w.firewall(t.Context(), 80); err != nil {
+	if err := w.firewall(t.Context(), []uint16{81, 80}); err != nil {
 		t.Fatal(err)
 	}
 	check("behind a firewall for the port")
-	if err := w.firewall(t.Context(), 0); err != nil || w.firewallPort() != 0 {
+	if err := w.firewall(t.Context(), nil); err != nil || len(w.firewallPorts()) != 0 {
 		t.Fatal(err)
 	}
 	// A node that is made anew, while the others remember the old one.
@@ -497,21 +508,4 @@ func TestThreadsStayHome(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// TestFirewallScript: the ranges of all sites are named, and no port means no rule.
-func TestFirewallScript(t *testing.T) {
-	p, err := newPlan("fire", "/tmp/fire", 2, []int{1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := firewallScript(p, 30443)
-	for _, part := range []string{"ip daddr { 10.200.1.0/24, 10.200.2.0/24 } tcp dport 30443 accept", `iifname "br1" oifname "br1" accept`, "counter drop"} {
-		if !strings.Contains(got, part) {
-			t.Errorf("%q is not in\n%s", part, got)
-		}
-	}
-	if off := firewallScript(p, 0); strings.Contains(off, "chain") {
-		t.Errorf("without a port there are rules:\n%s", off)
-	}
 }

@@ -348,6 +348,11 @@ func (l *Lab) Cut(ctx context.Context, a, b string) error {
 	return l.command(ctx, "POST", "/cut/"+a+"/"+b, nil)
 }
 
+// CutOneWay drops all packets that go from one site to another; Heal ends it.
+func (l *Lab) CutOneWay(ctx context.Context, from, to string) error {
+	return l.command(ctx, "POST", "/cut-one-way/"+from+"/"+to, nil)
+}
+
 // Heal ends all cuts.
 func (l *Lab) Heal(ctx context.Context) error {
 	return l.command(ctx, "POST", "/heal", nil)

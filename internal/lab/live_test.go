@@ -332,11 +332,33 @@ func (l *live) testCut() {
 		l.Fatal(err)
 	}
 	l.client("site1", "connected", "connect", addr)
+	l.cutOneWay(addr)
 	if err := l.lab.Cut(l.Context(), "site1", "site1"); err == nil {
 		l.Error("a site was cut from itself")
 	}
 	if err := l.lab.Cut(l.Context(), "site1", "nowhere"); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		l.Errorf("cut from an unknown site: %v", err)
+	}
+}
+
+// cutOneWay: with either direction gone no connection comes about, whoever opens it, and Status tells which it is.
+func (l *live) cutOneWay(addr string) {
+	for _, way := range [][2]string{{"site1", "site2"}, {"site2", "site1"}} {
+		if err := l.lab.CutOneWay(l.Context(), way[0], way[1]); err != nil {
+			l.Fatal(err)
+		}
+		l.refused("site1", "connect", addr)
+		status, err := l.lab.Status(l.Context())
+		if err != nil {
+			l.Fatal(err)
+		}
+		if diff := cmp.Diff([][2]string{way}, status.OneWay); diff != "" || len(status.Cuts) != 0 {
+			l.Error(diff, status.Cuts)
+		}
+		if err := l.lab.Heal(l.Context()); err != nil {
+			l.Fatal(err)
+		}
+		l.client("site1", "connected", "connect", addr)
 	}
 }
 

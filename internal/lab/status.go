@@ -13,8 +13,10 @@ type Status struct {
 	Sites []SiteStatus `json:"sites"`
 	Nodes []NodeStatus `json:"nodes"`
 	Cuts  [][2]string  `json:"cuts,omitempty"`
-	// Firewall is the only TCP port that passes between sites; 0 is no firewall.
-	Firewall uint16 `json:"firewall,omitempty"`
+	// OneWay are cuts in one direction, from the first site to the second.
+	OneWay [][2]string `json:"oneWay,omitempty"`
+	// Firewall are the only TCP ports that pass between sites; none is no firewall.
+	Firewall []uint16 `json:"firewall,omitempty"`
 	// UplinkOff says that modules come from the proxy's cache alone.
 	UplinkOff bool `json:"uplinkOff,omitempty"`
 }
@@ -32,7 +34,7 @@ func (l *Lab) Status(ctx context.Context) (*Status, error) {
 	out := &Status{Name: l.plan.Name, Dir: l.plan.Dir, UplinkOff: l.plan.uplinkIsOff()}
 	control, err := l.control(ctx)
 	if err == nil {
-		out.Nodes, out.Cuts, out.Firewall = control.Nodes, control.Cuts, control.Firewall
+		out.Nodes, out.Cuts, out.OneWay, out.Firewall = control.Nodes, control.Cuts, control.OneWay, control.Firewall
 		out.Up = !slices.ContainsFunc(control.Nodes, func(n NodeStatus) bool { return !n.Alive })
 	}
 	for i := range out.Nodes {

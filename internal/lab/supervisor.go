@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
@@ -61,8 +60,10 @@ type controlStatus struct {
 	Nodes []NodeStatus   `json:"nodes"`
 	Ports map[string]int `json:"ports"`
 	Cuts  [][2]string    `json:"cuts"`
-	// Firewall is the only port that passes between sites; 0 is no firewall.
-	Firewall uint16 `json:"firewall"`
+	// OneWay are cuts in one direction, from the first site to the second.
+	OneWay [][2]string `json:"oneWay"`
+	// Firewall are the only ports that pass between sites; none is no firewall.
+	Firewall []uint16 `json:"firewall"`
 }
 
 func runSupervisor(ctx context.Context, p *Plan, log *slog.Logger) error {
@@ -122,14 +123,22 @@ func (s *supervisor) handler(ctx context.Context) http.Handler {
 	mux.HandleFunc("GET /status", answer(func(*http.Request) (any, error) { return s.status(), nil }))
 	mux.HandleFunc("POST /ensure", answer(func(*http.Request) (any, error) { return nil, s.ensure(ctx) }))
 	mux.HandleFunc("POST /heal", answer(func(*http.Request) (any, error) { return nil, s.wan.heal() }))
-	mux.HandleFunc("POST /firewall/{port}", answer(func(r *http.Request) (any, error) {
-		port, err := strconv.ParseUint(r.PathValue("port"), 10, 16)
+	mux.HandleFunc("POST /firewall/{ports}", answer(func(r *http.Request) (any, error) {
+		ports, err := parsePorts(r.PathValue("ports"))
 		if err != nil {
-			return nil, fmt.Errorf("set firewall: %q is no port", r.PathValue("port"))
+			return nil, fmt.Errorf("set firewall: %w", err)
 		}
-		return nil, s.wan.firewall(r.Context(), uint16(port))
+		return nil, s.wan.firewall(r.Context(), ports)
 	}))
-	mux.HandleFunc("POST /cut/{a}/{b}", answer(func(r *http.Request) (any, error) {
+	mux.HandleFunc("GET /refused", answer(func(r *http.Request) (any, error) { return s.wan.refused(r.Context()) }))
+	mux.HandleFunc("POST /cut/{a}/{b}", s.betweenSites(s.wan.cut))
+	mux.HandleFunc("POST /cut-one-way/{a}/{b}", s.betweenSites(s.wan.cutOneWay))
+	return mux
+}
+
+// betweenSites does something to the way between the two sites that a request names.
+func (s *supervisor) betweenSites(do func(a, b *SitePlan) error) http.HandlerFunc {
+	return answer(func(r *http.Request) (any, error) {
 		a, err := s.plan.site(r.PathValue("a"))
 		if err != nil {
 			return nil, err
@@ -141,15 +150,14 @@ func (s *supervisor) handler(ctx context.Context) http.Handler {
 		if a.Name == b.Name {
 			return nil, fmt.Errorf("cut %q: a site cannot be cut from itself", a.Name)
 		}
-		return nil, s.wan.cut(a, b)
-	}))
-	return mux
+		return nil, do(a, b)
+	})
 }
 
 func (s *supervisor) status() controlStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := controlStatus{PID: os.Getpid(), Ports: s.ports, Cuts: s.wan.cutList(), Firewall: s.wan.firewallPort()}
+	out := controlStatus{PID: os.Getpid(), Ports: s.ports, Cuts: s.wan.cutList(), OneWay: s.wan.oneWayList(), Firewall: s.wan.firewallPorts()}
 	for _, site := range s.plan.Sites {
 		for _, n := range site.Nodes {
 			st := NodeStatus{Name: n.Name, Site: site.Name, Address: n.addr().String()}

@@ -23,8 +23,10 @@ type wan struct {
 
 	mu   sync.Mutex
 	cuts [][2]string
-	// port is the only one that passes between sites; 0 is no firewall.
-	port uint16
+	// oneWay are cuts in one direction, from the first site to the second.
+	oneWay [][2]string
+	// ports are the only ones that pass between sites; none is no firewall.
+	ports []uint16
 }
 
 // newWAN makes the namespace, its bridges and all routes.
@@ -162,7 +164,7 @@ func (w *wan) cut(a, b *SitePlan) error {
 	if slices.Contains(w.cuts, pair) {
 		return nil
 	}
-	for _, r := range blackholes(a, b) {
+	for _, r := range append(dropped(a, b), dropped(b, a)...) {
 		if err := w.nl.RouteReplace(&r); err != nil {
 			return fmt.Errorf("cut %q from %q: %w", a.Name, b.Name, err)
 		}
@@ -171,11 +173,28 @@ func (w *wan) cut(a, b *SitePlan) error {
 	return nil
 }
 
+// cutOneWay drops everything that goes from one site to another, and lets through what comes from there.
+func (w *wan) cutOneWay(from, to *SitePlan) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	pair := [2]string{from.Name, to.Name}
+	if slices.Contains(w.oneWay, pair) {
+		return nil
+	}
+	for _, r := range dropped(from, to) {
+		if err := w.nl.RouteReplace(&r); err != nil {
+			return fmt.Errorf("cut the way from %q to %q: %w", from.Name, to.Name, err)
+		}
+	}
+	w.oneWay = append(w.oneWay, pair)
+	return nil
+}
+
 // heal ends all cuts.
 func (w *wan) heal() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, pair := range w.cuts {
+	for _, pair := range slices.Concat(w.cuts, w.oneWay) {
 		a, err := w.plan.site(pair[0])
 		if err != nil {
 			return err
@@ -184,14 +203,20 @@ func (w *wan) heal() error {
 		if err != nil {
 			return err
 		}
-		for _, r := range blackholes(a, b) {
+		for _, r := range append(dropped(a, b), dropped(b, a)...) {
 			if err := w.nl.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("heal %q and %q: %w", a.Name, b.Name, err)
 			}
 		}
 	}
-	w.cuts = nil
+	w.cuts, w.oneWay = nil, nil
 	return nil
+}
+
+func (w *wan) oneWayList() [][2]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.oneWay)
 }
 
 func (w *wan) cutList() [][2]string {
@@ -207,17 +232,13 @@ func orderedPair(a, b string) [2]string {
 	return [2]string{a, b}
 }
 
-// blackholes are the routes that keep two sites apart: in each one's table,
-// all ranges of the other.
-func blackholes(a, b *SitePlan) []netlink.Route {
+// dropped are the routes that keep one site's packets from another: in its
+// table, all ranges of the other.
+func dropped(from, to *SitePlan) []netlink.Route {
 	var out []netlink.Route
-	add := func(from, to *SitePlan) {
-		for _, r := range to.ranges() {
-			out = append(out, netlink.Route{Table: from.table(), Type: unix.RTN_BLACKHOLE, Dst: ipNet(r)})
-		}
+	for _, r := range to.ranges() {
+		out = append(out, netlink.Route{Table: from.table(), Type: unix.RTN_BLACKHOLE, Dst: ipNet(r)})
 	}
-	add(a, b)
-	add(b, a)
 	return out
 }
 

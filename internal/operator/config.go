@@ -47,6 +47,10 @@ type Config struct {
 	JoinAddress, SiteAddress string
 	// CAOverlap is how long the former CA of the gateway stays trusted after a change; a day unless given.
 	CAOverlap time.Duration
+	// CASettle is how long after all partners know the next CA it takes over; half a minute unless given.
+	CASettle time.Duration
+	// Now is the clock of all that has to do with other sites; nil is the machine's.
+	Now func() time.Time
 	// LogLevel below which nothing is logged.
 	LogLevel slog.Level
 	// Dial replaces the way in which nodes are reached; nil dials their Services.

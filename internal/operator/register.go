@@ -58,7 +58,7 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 			Operator: specs.Operator{Namespace: SystemNamespace, ServiceAccount: specs.OperatorName},
 			NewID:    func() string { return strings.ToLower(rand.Text()) },
 		}),
-			link.New(link.Options{Settings: cfg.Links, System: SystemNamespace, Secrets: secrets}),
+			link.New(link.Options{Settings: cfg.Links, System: SystemNamespace, Secrets: secrets, Now: cfg.Now}),
 			nodeexport.New(),
 			nodeimport.New(nodeimport.Options{Dial: cfg.Dial}),
 		)
@@ -68,7 +68,7 @@ func register(ctx context.Context, mgr ctrl.Manager, cfg Config) error {
 		if err != nil {
 			return err
 		}
-		controllers = append(controllers, shareNetworks(mgr, recorder, s, channels, nodes)...)
+		controllers = append(controllers, shareNetworks(mgr, cfg, recorder, s, channels, nodes)...)
 	}
 	for _, c := range controllers {
 		if err := c.Register(mgr); err != nil {

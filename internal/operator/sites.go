@@ -31,16 +31,17 @@ type sites struct {
 // registerSites adds the controllers of this site and its partners, and the servers that partners call.
 func registerSites(mgr ctrl.Manager, cfg Config, recorder events.EventRecorder) (*sites, error) {
 	s := &sites{holder: &link.Holder{}}
-	s.client = link.NewClient(link.ClientOptions{Self: s.holder.Get, Dial: cfg.SiteDial})
+	s.client = link.NewClient(link.ClientOptions{Self: s.holder.Get, Dial: cfg.SiteDial, Now: cfg.Now})
 	invites := siteinvite.New(siteinvite.Options{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Self: s.holder.Get,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Self: s.holder.Get, Now: cfg.Now,
 	})
 	links := sitelink.New(sitelink.Options{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Self: s.holder.Get, Partners: s.client, System: SystemNamespace,
+		Now: cfg.Now,
 	})
 	local := site.New(site.Options{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Holder: s.holder, System: SystemNamespace, Links: cfg.Links,
-		NewID: newSiteID, Overlap: cfg.CAOverlap,
+		NewID: newSiteID, Overlap: cfg.CAOverlap, Settle: cfg.CASettle, Now: cfg.Now,
 	})
 	for _, c := range []interface{ Register(ctrl.Manager) error }{local, invites, links} {
 		if err := c.Register(mgr); err != nil {
@@ -48,7 +49,7 @@ func registerSites(mgr ctrl.Manager, cfg Config, recorder events.EventRecorder) 
 		}
 	}
 	s.server = link.NewServer(link.ServerOptions{
-		Self: s.holder.Get, Partners: sitelink.Directory(mgr.GetClient()), Invitations: invites,
+		Self: s.holder.Get, Partners: sitelink.Directory(mgr.GetClient()), Invitations: invites, Now: cfg.Now,
 		Sequences: sitelink.NewSequences(mgr.GetClient(), mgr.GetAPIReader(), SystemNamespace),
 		Listen: func(ctx context.Context) (net.Listener, net.Listener, error) {
 			return listenForSites(ctx, cfg.JoinAddress, cfg.SiteAddress)
@@ -69,13 +70,13 @@ func registerSites(mgr ctrl.Manager, cfg Config, recorder events.EventRecorder) 
 
 // shareNetworks has the controllers of networks over several sites, and gives them their documents.
 func shareNetworks(
-	mgr ctrl.Manager, recorder events.EventRecorder, s *sites, channels *channel.Reconciler, nodes *access.Nodes,
+	mgr ctrl.Manager, cfg Config, recorder events.EventRecorder, s *sites, channels *channel.Reconciler, nodes *access.Nodes,
 ) []interface{ Register(ctrl.Manager) error } {
 	proposals := proposal.New(proposal.Options{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Channels: channels, Sender: s.client,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Channels: channels, Sender: s.client, Now: cfg.Now,
 	})
 	partners := partner.New(partner.Options{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Sender: s.client, System: SystemNamespace,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Nodes: nodes, Sender: s.client, System: SystemNamespace, Now: cfg.Now,
 	})
 	s.server.Handle(documents.KindDescriptor, partners.Receive)
 	s.server.Handle(documents.KindProposal, proposals.ReceiveProposal)

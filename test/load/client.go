@@ -57,6 +57,7 @@ type Client struct {
 	gateway  *client.Gateway
 	network  *client.Network
 	contract *client.Contract
+	id       *identity.X509Identity
 	sign     identity.Sign
 }
 
@@ -89,7 +90,7 @@ func Connect(target Target, user User) (*Client, error) {
 		return nil, errors.Join(fmt.Errorf("connect to gateway of %q: %w", target.Name, err), conn.Close())
 	}
 	network := gw.GetNetwork(target.Channel)
-	return &Client{target: target, conn: conn, gateway: gw, network: network, contract: network.GetContract(target.Chaincode), sign: sign}, nil
+	return &Client{target: target, conn: conn, gateway: gw, network: network, contract: network.GetContract(target.Chaincode), id: id, sign: sign}, nil
 }
 
 func signer(user User) (*identity.X509Identity, identity.Sign, error) {
@@ -127,6 +128,10 @@ type Receipt struct {
 	Result []byte
 }
 
+// ErrFateUnknown says that orderers took a transaction and the client's own deadline passed before its peer had it: a
+// peer that gets no blocks says nothing.
+var ErrFateUnknown = errors.New("learn fate of transaction")
+
 // Submit sends one transaction and waits until the client's peer has committed it. An error says nothing about the
 // ledger: the transaction may still be committed.
 func (c *Client) Submit(ctx context.Context, function string, args ...string) (Receipt, error) {
@@ -140,7 +145,7 @@ func (c *Client) Submit(ctx context.Context, function string, args ...string) (R
 	defer cancel()
 	status, err := commit.StatusWithContext(waiting)
 	if err != nil {
-		return Receipt{}, fmt.Errorf("learn fate of transaction %s at %q: %w", commit.TransactionID(), c.target.Name, err)
+		return Receipt{}, fmt.Errorf("%w %s at %q: %w", ErrFateUnknown, commit.TransactionID(), c.target.Name, err)
 	}
 	if !status.Successful {
 		return Receipt{}, fmt.Errorf("commit transaction %s at %q: %s", commit.TransactionID(), c.target.Name, status.Code)

@@ -32,9 +32,22 @@ type Ack struct {
 	Sent, At  time.Time
 }
 
+// Failure is one transaction that was not acknowledged.
+type Failure struct {
+	Peer string
+	Err  error
+	// Sent and At, when the error came.
+	Sent, At time.Time
+}
+
+// Took is how long the caller had to wait for the error.
+func (f Failure) Took() time.Duration { return f.At.Sub(f.Sent) }
+
 // Result is what came of a run.
 type Result struct {
 	Acks []Ack
+	// Failures in the order in which they came.
+	Failures []Failure
 	// Failed counts transactions without an acknowledgement, by cause. They may or may not be on the ledger.
 	Failed map[string]int
 	// Started counts the transactions that were sent, whatever came of them.
@@ -54,8 +67,9 @@ type Run struct {
 	count int       // of transactions sent
 	acks  []Ack
 	// failed by cause.
-	failed map[string]int
-	woken  chan struct{}
+	failed   map[string]int
+	failures []Failure
+	woken    chan struct{}
 }
 
 // Start begins to create assets with fresh keys, each worker taking the clients in turn.
@@ -134,6 +148,7 @@ func (r *Run) one(ctx context.Context, c *Client, key string) {
 	defer r.mu.Unlock()
 	if err != nil {
 		r.failed[cause(err)]++
+		r.failures = append(r.failures, Failure{Peer: c.Name(), Err: err, Sent: sent, At: time.Now()})
 		return
 	}
 	r.acks = append(r.acks, Ack{Key: key, TxID: receipt.TxID, Peer: c.Name(), Block: receipt.Block, Sent: sent, At: time.Now()})
@@ -236,7 +251,7 @@ func (r *Run) Wait() Result {
 	if ended.IsZero() {
 		ended = time.Now()
 	}
-	return Result{Acks: slices.Clone(r.acks), Failed: maps.Clone(r.failed), Started: r.count, Elapsed: ended.Sub(r.started)}
+	return Result{Acks: slices.Clone(r.acks), Failures: slices.Clone(r.failures), Failed: maps.Clone(r.failed), Started: r.count, Elapsed: ended.Sub(r.started)}
 }
 
 // TPS is the number of acknowledged transactions a second.
@@ -275,6 +290,24 @@ func (r Result) LongestGap() time.Duration {
 		longest = max(longest, r.Acks[i].At.Sub(r.Acks[i-1].At))
 	}
 	return longest
+}
+
+// Back is how long after a moment it took until so many transactions a second were acknowledged again that were sent after
+// it, for a whole second. It is false if they never were.
+func (r Result) Back(after time.Time, perSecond int) (time.Duration, bool) {
+	var times []time.Time
+	for _, a := range r.Acks {
+		if a.Sent.After(after) {
+			times = append(times, a.At)
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	for i := 0; i+perSecond <= len(times); i++ {
+		if times[i+perSecond-1].Sub(times[i]) <= time.Second {
+			return times[i].Sub(after), true
+		}
+	}
+	return 0, false
 }
 
 // String is one line for a log.

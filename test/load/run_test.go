@@ -104,3 +104,26 @@ func TestFeedKeepsItsRate(t *testing.T) {
 		t.Errorf("got %d keys in half a second, want at most 51", len(seen))
 	}
 }
+
+func TestBack(t *testing.T) {
+	start := time.Unix(1000, 0)
+	r := Result{Acks: acks(start, 100, 3000, 700, 200, 200, 200, 200)}
+	for name, tc := range map[string]struct {
+		after time.Time
+		rate  int
+		want  time.Duration
+		back  bool
+	}{
+		"at once":         {after: start.Add(-time.Second), rate: 1, want: 1100 * time.Millisecond, back: true},
+		"after a gap":     {after: start.Add(-time.Second), rate: 4, want: 4800 * time.Millisecond, back: true},
+		"sent after only": {after: start.Add(3 * time.Second), rate: 4, want: 800 * time.Millisecond, back: true},
+		"never":           {after: start, rate: 6},
+		"nothing sent":    {after: start.Add(time.Hour), rate: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, back := r.Back(tc.after, tc.rate); got != tc.want || back != tc.back {
+				t.Errorf("got %s, %v, want %s, %v", got, back, tc.want, tc.back)
+			}
+		})
+	}
+}

@@ -24,6 +24,8 @@ type Want struct {
 	Lifetimes Lifetimes
 	// Now is the time.
 	Now time.Time
+	// Backdate is how much earlier a TLS certificate begins to be valid, and ends, beside what every certificate does.
+	Backdate time.Duration
 }
 
 // Renewal says what was done to a pair and why.
@@ -63,7 +65,7 @@ func TLS(have Pair, want Want) (Pair, Renewal, error) {
 	next.Chain = issuer.Chain()
 	next.Cert, err = issuer.IssueTLS(pki.TLSRequest{
 		CommonName: want.CommonName, SANs: want.SANs, ServerOnly: want.ServerOnly, Public: next.Key.Public(),
-		Lifetime: want.Lifetimes.Leaf, Now: want.Now,
+		Lifetime: want.Lifetimes.Leaf, Now: want.Now.Add(-want.Backdate),
 	})
 	return next, Renewal{Changed: true, Reason: reason, Message: message}, err
 }

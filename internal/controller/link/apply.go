@@ -42,7 +42,8 @@ func (r *Reconciler) ensureSecret(ctx context.Context, s *scope) error {
 		return fmt.Errorf("read Secret %q: %w", secret.Name, err)
 	}
 	want := keys.Want{
-		CommonName: s.spec.ServedAs(), SANs: []string{s.spec.ServedAs()}, Issuer: issuer, Lifetimes: lifetimes(), Now: s.now.Add(-sites.Backdate),
+		CommonName: s.spec.ServedAs(), SANs: []string{s.spec.ServedAs()}, Issuer: issuer, Lifetimes: lifetimes(), Now: s.now,
+		Backdate: sites.Backdate,
 	}
 	pair, _, err := keys.TLS(keys.Read(live.Data, specs.KeyNodeTLSCert, specs.KeyNodeTLSKey), want)
 	if err != nil {
@@ -123,8 +124,8 @@ func (r *Reconciler) nudge(ctx context.Context, s *scope) error {
 	if !s.running() {
 		return nil
 	}
-	if s.changed {
-		return kube.LookAgain(time.Second)
+	if left := r.written(s); left > 0 {
+		return kube.LookAgain(left)
 	}
 	pods, err := r.pods(ctx, s)
 	if err != nil {
@@ -139,6 +140,25 @@ func (r *Reconciler) nudge(ctx context.Context, s *scope) error {
 		}
 	}
 	return nil
+}
+
+// heard is how long after files were written the kubelet knows of it.
+const heard = time.Second
+
+// written notes when the files were written last, and tells how long that has to be waited for yet. A round that comes
+// sooner, for whatever reason, waits too: a kubelet that looks too soon looks again after a minute only.
+func (r *Reconciler) written(s *scope) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := client.ObjectKey{Namespace: s.spec.Place.Network, Name: s.spec.Name}
+	if s.changed {
+		r.wrote[at] = s.now
+	}
+	left := r.wrote[at].Add(heard).Sub(s.now)
+	if left <= 0 {
+		delete(r.wrote, at)
+	}
+	return left
 }
 
 // digest identifies the files of a pod.

@@ -30,7 +30,10 @@ type world struct {
 	link *v1alpha1.SiteLink
 }
 
-func start(t *testing.T) *world {
+func start(t *testing.T) *world { return startAt(t, nil) }
+
+// startAt is a world whose operator has another clock.
+func startAt(t *testing.T, now func() time.Time) *world {
 	t.Helper()
 	e := controllertest.NewSpace(t, operator.AddToScheme)
 	w := &world{Space: e, link: &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(controllertest.Name("p"), "0", "a")}}}
@@ -40,6 +43,7 @@ func start(t *testing.T) *world {
 	e.Start(t, operator.CacheOptions, operator.ClientOptions(), link.New(link.Options{
 		Settings: specs.LinkSettings{Image: "nginx:1", DNS: []string{"10.96.0.10"}, Domain: "cluster.local"}, System: e.Namespace,
 		Site: func(context.Context) (string, string, error) { return "banka1", "", nil },
+		Now:  now,
 	}))
 	return w
 }
@@ -223,6 +227,11 @@ func TestCertificateFollowsTheCA(t *testing.T) {
 	if d := leaf().NotAfter.Sub(leaf().NotBefore); d < 29*24*time.Hour || d > 31*24*time.Hour {
 		t.Errorf("the certificate lasts %s", d)
 	}
+	aged := w.age(t)
+	w.Eventually(t, "a certificate that ends soon is renewed", func() bool {
+		w.wake(t)
+		return !leaf().Equal(aged)
+	})
 	ca := w.renewCA(t)
 	controllertest.Change(t, w.Space, w.link, func(l *v1alpha1.SiteLink) { l.Spec.CACertificates = partnerCA + partnerCA })
 	w.Eventually(t, "the certificate is the new CA's", func() bool { return leaf().CheckSignatureFrom(ca) == nil })
@@ -231,6 +240,36 @@ func TestCertificateFollowsTheCA(t *testing.T) {
 		w.Read(t, &s, w.name())
 		return string(s.Data[specs.KeyPartnerCA]) == partnerCA+partnerCA
 	})
+}
+
+// wake has the controller look.
+func (w *world) wake(t *testing.T) {
+	t.Helper()
+	controllertest.Change(t, w.Space, w.link, func(l *v1alpha1.SiteLink) { l.Spec.DisplayName = controllertest.Name("woken") })
+}
+
+// age replaces the link's certificate by one that has ten minutes left of an hour.
+func (w *world) age(t *testing.T) *x509.Certificate {
+	t.Helper()
+	var ca, secret corev1.Secret
+	if !w.Read(t, &ca, specs.GatewayCASecret) || !w.Read(t, &secret, w.name()) {
+		t.Fatal("a Secret is missing")
+	}
+	issuer, err := pki.LoadIssuer(ca.Data["tls.crt"], ca.Data["tls.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pki.ParseKey(secret.Data["tls.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := w.Namespace + ".bankb2.banka1"
+	old, err := issuer.IssueTLS(pki.TLSRequest{CommonName: name, SANs: []string{name}, Public: key.Public(), Lifetime: time.Hour, Now: time.Now().Add(-50 * time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Change(t, w.Space, &secret, func(s *corev1.Secret) { s.Data["tls.crt"] = pki.EncodeCerts(old) })
+	return old
 }
 
 // TestOthersAreLeftAlone: what bears the link's name and was not made for it stays as it is.

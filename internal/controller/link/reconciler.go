@@ -9,6 +9,7 @@ package link
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -50,6 +51,10 @@ type Reconciler struct {
 	reader   client.Reader
 	recorder events.EventRecorder
 	apply    *kube.Applier
+
+	mu sync.Mutex
+	// wrote is when the files of a link were written, for a moment.
+	wrote map[client.ObjectKey]time.Time
 }
 
 // New makes a Reconciler.
@@ -57,7 +62,7 @@ func New(opts Options) *Reconciler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Reconciler{opts: opts}
+	return &Reconciler{opts: opts, wrote: map[client.ObjectKey]time.Time{}}
 }
 
 // Register adds the controller to a manager.

@@ -142,6 +142,9 @@ func (r *Reconciler) takeOver(ctx context.Context, s *scope) error {
 		return kube.Waiting(v1alpha1.ReasonRotating, rotateAgain, "The next CA waits until these partners have been told: %s; revoke those that do not come back",
 			strings.Join(late, ", "))
 	}
+	if err := r.settle(ctx, s); err != nil {
+		return err
+	}
 	generation, _ := strconv.ParseInt(s.next.Annotations[v1alpha1.AnnotationGeneration], 10, 32)
 	secret := r.secretOf(specs.GatewayCASecret, s.site, int32(generation))
 	secret.Annotations[v1alpha1.AnnotationChanged] = r.opts.Now().UTC().Format(time.RFC3339)
@@ -155,14 +158,41 @@ func (r *Reconciler) takeOver(ctx context.Context, s *scope) error {
 	return kube.Waiting(v1alpha1.ReasonRotating, time.Second, "The next CA takes over")
 }
 
+// settle waits a while after all partners have been told: their links read what to trust from files, a few seconds later.
+func (r *Reconciler) settle(ctx context.Context, s *scope) error {
+	if len(partners(s.links)) == 0 {
+		return nil
+	}
+	told, err := time.Parse(time.RFC3339, s.next.Annotations[v1alpha1.AnnotationChanged])
+	if err != nil {
+		if err := r.apply.Annotate(ctx, s.next, v1alpha1.AnnotationChanged, r.opts.Now().UTC().Format(time.RFC3339)); err != nil {
+			return err
+		}
+		told = r.opts.Now()
+	}
+	if left := told.Add(r.opts.Settle).Sub(r.opts.Now()); left > 0 {
+		return kube.Waiting(v1alpha1.ReasonRotating, min(left, rotateAgain), "The next CA takes over at %s, when the partners' links know it",
+			told.Add(r.opts.Settle).UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// partners are those that have to know a CA.
+func partners(links []v1alpha1.SiteLink) []*v1alpha1.SiteLink {
+	var out []*v1alpha1.SiteLink
+	for i := range links {
+		l := &links[i]
+		if !l.IsRevoked() && meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.ConditionAccepted) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // unaware are the partners who have not been told yet.
 func unaware(links []v1alpha1.SiteLink, announcement string) []string {
 	var out []string
-	for i := range links {
-		l := &links[i]
-		if l.IsRevoked() || !meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.ConditionAccepted) {
-			continue
-		}
+	for _, l := range partners(links) {
 		if l.Annotations[v1alpha1.AnnotationAnnounced] != announcement {
 			out = append(out, l.Name)
 		}

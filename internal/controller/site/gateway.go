@@ -51,8 +51,11 @@ func (r *Reconciler) gateway(ctx context.Context, s *scope) error {
 		return kube.Waiting(v1alpha1.ReasonProgressing, time.Second, "The gateway is being made")
 	}
 	if had != text {
-		// The kubelet has to hear of the change before it is made to look.
-		return kube.LookAgain(time.Second)
+		r.wrote = r.opts.Now()
+	}
+	// The kubelet has to hear of the change before it is made to look; a round that comes sooner waits, too.
+	if left := r.wrote.Add(time.Second).Sub(r.opts.Now()); left > 0 {
+		return kube.LookAgain(left)
 	}
 	if err := r.nudge(ctx, text); err != nil {
 		return err

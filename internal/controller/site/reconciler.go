@@ -45,6 +45,8 @@ type Options struct {
 	NewID func() string
 	// Overlap is how long a former CA stays trusted after a change; a day unless given.
 	Overlap time.Duration
+	// Settle is how long after all partners were told of the next CA it takes over; half a minute unless given.
+	Settle time.Duration
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -54,10 +56,15 @@ type Reconciler struct {
 	opts   Options
 	rounds *kube.Rounds
 	apply  *kube.Applier
+	// wrote is when the gateway's configuration was written last. There is one Site, and one round for it at a time.
+	wrote time.Time
 }
 
 // defaultOverlap is enough for every partner that is up, and for links to get new leaves.
 const defaultOverlap = 24 * time.Hour
+
+// defaultSettle is enough for a partner's links to read what they trust: they do so within 15 s.
+const defaultSettle = 30 * time.Second
 
 // New makes the controller.
 func New(o Options) *Reconciler {
@@ -66,6 +73,9 @@ func New(o Options) *Reconciler {
 	}
 	if o.Overlap == 0 {
 		o.Overlap = defaultOverlap
+	}
+	if o.Settle == 0 {
+		o.Settle = defaultSettle
 	}
 	return &Reconciler{
 		opts:   o,

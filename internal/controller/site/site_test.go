@@ -19,6 +19,7 @@ import (
 	"heddle.dev/heddle/api/v1alpha1"
 	"heddle.dev/heddle/internal/controller/controllertest"
 	"heddle.dev/heddle/internal/controller/site"
+	"heddle.dev/heddle/internal/controller/sitelink"
 	"heddle.dev/heddle/internal/link"
 	"heddle.dev/heddle/internal/operator"
 	"heddle.dev/heddle/internal/pki"
@@ -61,7 +62,7 @@ func (w *world) Register(mgr ctrl.Manager) error {
 	return site.New(site.Options{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("test"), Holder: &w.holder, System: w.Namespace,
 		Links: specs.LinkSettings{Image: "nginx:1", DNS: []string{"10.96.0.10"}, Domain: "cluster.local"}, NewID: func() string { return "random1" },
-		Overlap: time.Second,
+		Overlap: time.Second, Settle: time.Hour,
 	}).Register(mgr)
 }
 
@@ -231,6 +232,44 @@ func TestALostKeyIsNotReplaced(t *testing.T) {
 	// One that is damaged is left as it is, too.
 	controllertest.Change(t, w.Space, secret, func(secret *corev1.Secret) { secret.Data[corev1.TLSPrivateKeyKey] = []byte("x") })
 	w.AwaitReason(t, s, v1alpha1.ReasonKeyLost)
+}
+
+// TestRotationWaitsForLinks: the next CA does not take over as soon as partners know it, since their links hear of it later.
+func TestRotationWaitsForLinks(t *testing.T) {
+	w := newWorld(t)
+	s := local("banka1")
+	w.create(t, s)
+	w.AwaitReason(t, s, v1alpha1.ReasonWaitingForPod)
+	pin := s.Status.Pin
+	l := &v1alpha1.SiteLink{
+		ObjectMeta: metav1.ObjectMeta{Name: "bank-b"},
+		Spec:       v1alpha1.SiteLinkSpec{SiteID: "bankb1", Endpoints: []string{"gateway.bank-b.example:30443"}},
+	}
+	w.Make(t, l)
+	l.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: "Ready", LastTransitionTime: metav1.Now(),
+	}}
+	if err := w.Status().Update(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Change(t, w.Space, s, func(s *v1alpha1.Site) { s.Spec.CAGeneration = 1 })
+	w.Eventually(t, "there is a next CA", func() bool { return w.Read(t, s, s.Name) && s.Status.NextPin != "" })
+	next := &corev1.Secret{}
+	w.Eventually(t, "the partner is told", func() bool {
+		self, err := w.holder.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		controllertest.Change(t, w.Space, l, func(l *v1alpha1.SiteLink) {
+			l.Annotations = map[string]string{v1alpha1.AnnotationAnnounced: sitelink.Announcement(self)}
+		})
+		return w.Read(t, next, specs.GatewayNextCASecret) && next.Annotations[v1alpha1.AnnotationChanged] != ""
+	})
+	w.Never(t, "the next CA takes over at once", func() bool { return w.Read(t, s, s.Name) && s.Status.Pin != pin })
+	controllertest.Change(t, w.Space, next, func(next *corev1.Secret) {
+		next.Annotations[v1alpha1.AnnotationChanged] = time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
+	})
+	w.Eventually(t, "it takes over", func() bool { return w.Read(t, s, s.Name) && s.Status.Pin != pin })
 }
 
 // TestRotationWithoutPartners needs nobody's consent.

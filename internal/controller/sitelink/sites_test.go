@@ -39,6 +39,8 @@ type site struct {
 	client.Client
 	api  *apiserver.Server
 	gate *linktest.Gate
+	// ahead is how far the operator's clock is.
+	ahead time.Duration
 }
 
 // servers are the API servers of the tests, each with the CRDs installed; a site is the whole cluster, so that no test of
@@ -81,9 +83,12 @@ func server(t *testing.T, n int) *apiserver.Server {
 }
 
 // newCluster runs an operator in a cluster, the n-th, for one test. Its public port knows the names of the site id.
-func newCluster(t *testing.T, n int, id string) *site {
+func newCluster(t *testing.T, n int, id string) *site { return newClusterAt(t, n, id, 0) }
+
+// newClusterAt is one whose operator's clock is ahead by so much.
+func newClusterAt(t *testing.T, n int, id string, ahead time.Duration) *site {
 	t.Helper()
-	s := &site{api: server(t, n)}
+	s := &site{api: server(t, n), ahead: ahead}
 	scheme := runtime.NewScheme()
 	if err := operator.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -108,9 +113,11 @@ func newCluster(t *testing.T, n int, id string) *site {
 }
 
 // newSite is a cluster that is set up as a site.
-func newSite(t *testing.T, n int, id string) *site {
+func newSite(t *testing.T, n int, id string) *site { return newSiteAt(t, n, id, 0) }
+
+func newSiteAt(t *testing.T, n int, id string, ahead time.Duration) *site {
 	t.Helper()
-	s := newCluster(t, n, id)
+	s := newClusterAt(t, n, id, ahead)
 	s.make(t, &v1alpha1.Site{
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SiteName},
 		Spec:       v1alpha1.SiteSpec{SiteID: id, DisplayName: "Site " + id, Endpoints: []string{s.gate.Address()}},
@@ -135,6 +142,7 @@ func (s *site) run(t *testing.T, join, api string) {
 		done <- operator.Run(ctx, operator.Config{
 			Rest: s.api.Config, BuilderImage: "none", MetricsAddress: "0", HealthAddress: "0", JoinAddress: join, SiteAddress: api,
 			Links: specs.LinkSettings{Image: "none", DNS: []string{"10.96.0.10"}, Domain: "cluster.local"}, CAOverlap: 3 * time.Second,
+			CASettle: time.Second, Now: func() time.Time { return time.Now().Add(s.ahead) },
 		})
 	}()
 	t.Cleanup(func() {
@@ -275,9 +283,12 @@ func (s *site) join(t *testing.T, name string, token link.Token) {
 }
 
 // linked are two sites that have become partners by invitation, digits and approval.
-func linked(t *testing.T) (a, b *site) {
+func linked(t *testing.T) (a, b *site) { return linkedAt(t, 0) }
+
+// linkedAt are two of which the second one's clock is ahead by so much.
+func linkedAt(t *testing.T, ahead time.Duration) (a, b *site) {
 	t.Helper()
-	a, b = newSite(t, 0, "banka1"), newSite(t, 1, "bankb1")
+	a, b = newSite(t, 0, "banka1"), newSiteAt(t, 1, "bankb1", ahead)
 	b.join(t, "bank-a", a.invite(t, "bank-b"))
 	joined := b.await(t, "bank-a", v1alpha1.LinkPendingApproval)
 	a.await(t, "bank-b", v1alpha1.LinkPendingApproval)
@@ -510,6 +521,12 @@ func revoke(l *v1alpha1.SiteLink) { l.Spec.Partnership = v1alpha1.PartnershipRev
 // TestRotate: the CA changes under a link that stays up, and the partner trusts the new one alone in the end.
 func TestRotate(t *testing.T) {
 	a, b := linked(t)
+	rotates(t, a, b)
+}
+
+// rotates has a change its CA while b is away at first.
+func rotates(t *testing.T, a, b *site) {
+	t.Helper()
 	local := &v1alpha1.Site{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SiteName}}
 	a.get(t, local)
 	before := local.Status.Pin
@@ -574,6 +591,12 @@ func trusts(l *v1alpha1.SiteLink, pins ...string) error {
 // TestMove: a partner's new address reaches this site by the partner's own word.
 func TestMove(t *testing.T) {
 	a, b := linked(t)
+	moves(t, a, b)
+}
+
+// moves has a get another address, of which b hears.
+func moves(t *testing.T, a, b *site) {
+	t.Helper()
 	b.eventually(t, "the partner told of itself", func() error {
 		if b.link(t, "bank-a").Annotations[v1alpha1.AnnotationTold] == "" {
 			return errors.New("not yet")

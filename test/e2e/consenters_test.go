@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"text/template"
@@ -309,13 +310,16 @@ func (o *ordering) cut(ctx context.Context, t *testing.T, goesOn *load.Client) {
 	}
 	began := time.Now()
 	progress("the sites are cut from one another")
+	var cut sync.WaitGroup
 	for _, c := range o.callers {
-		if c == goesOn {
-			o.commits(ctx, t, c)
-			continue
+		if c != goesOn {
+			cut.Go(func() { o.refused(ctx, t, c, began) })
 		}
-		o.refused(ctx, t, c, began)
 	}
+	if goesOn != nil {
+		o.commits(ctx, t, goesOn)
+	}
+	cut.Wait()
 	if err := o.a.Lab.Heal(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -355,15 +359,19 @@ func (o *ordering) refused(ctx context.Context, t *testing.T, c *load.Client, be
 	t.Helper()
 	var longest, first time.Duration
 	var said error
-	var height uint64
+	var before load.Ledger
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	calls := 0
 	for ; calls < 3 || time.Since(began) < silence; calls++ {
 		start := time.Now()
-		_, err := c.Submit(ctx, "Create", fmt.Sprintf("cut-%d-%d", began.UnixNano(), calls), "e2e", "7")
+		_, err := c.Submit(ctx, "Create", fmt.Sprintf("cut-%s-%d-%d", c.Name(), began.UnixNano(), calls), "e2e", "7")
 		if calls == 0 {
-			first, height = time.Since(start), heightOf(ctx, t, c)
+			first = time.Since(start)
+			if before, err = c.Ledger(ctx); err != nil {
+				t.Errorf("%s: %v", c.Name(), err)
+				return
+			}
 			continue
 		}
 		if err == nil {
@@ -375,20 +383,11 @@ func (o *ordering) refused(ctx context.Context, t *testing.T, c *load.Client, be
 	}
 	text, _, _ := strings.Cut(said.Error(), "\n")
 	progress("%s: cut, the first call ended after %.1f s, %d further ones in errors after %.1f s at most: %s", c.Name(), first.Seconds(), calls-1, longest.Seconds(), text)
-	if now := heightOf(ctx, t, c); now != height {
-		t.Errorf("%s: the ledger went from height %d to %d without a majority of consenters", c.Name(), height, now)
+	after, err := c.Ledger(ctx)
+	if err != nil || after != before {
+		t.Errorf("%s: the ledger went from height %d to %d without a majority of consenters (%v)", c.Name(), before.Height, after.Height, err)
 	}
 	if longest > answerTime {
 		t.Errorf("%s: an error took %.1f s, want at most %s: %v", c.Name(), longest.Seconds(), answerTime, said)
 	}
-}
-
-// heightOf is the height of a client's peer.
-func heightOf(ctx context.Context, t *testing.T, c *load.Client) uint64 {
-	t.Helper()
-	ledger, err := c.Ledger(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ledger.Height
 }

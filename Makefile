@@ -34,7 +34,7 @@ _help:
 	@echo 'make test            what has to pass: lint, verify, tests, one end-to-end test, fuzzers 5 s each'
 	@echo 'make e2e RUN=…       end-to-end tests: a shard, a pattern, or all without RUN'
 	@echo 'make fuzz            every fuzzer for FUZZTIME (60s)'
-	@echo 'make bench NAME=…    a bench: deploy, throughput, recovery, footprint, contract, fabsim'
+	@echo 'make bench NAME=…    a bench: deploy, throughput, recovery, footprint, contract, fabsim, link'
 	@echo 'make lint            formatting and linters'
 	@echo 'make verify          generated files are current'
 	@echo 'make images          programs and image archives, in out/'

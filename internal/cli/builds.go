@@ -30,6 +30,7 @@ const (
 // Variables of the operator's Deployment.
 const (
 	envBuilder         = "HEDDLE_BUILDER_IMAGE"
+	envNginx           = "HEDDLE_NGINX_IMAGE"
 	envRegistry        = "HEDDLE_REGISTRY"
 	envBuildGo         = "HEDDLE_BUILD_GO_IMAGE"
 	envBuildNode       = "HEDDLE_BUILD_NODE_IMAGE"

@@ -186,27 +186,42 @@ func (a *app) acceptChannel(ctx context.Context, network, name, from string, wai
 
 // offeredChannel finds a partner's invitation, of the very network that is here.
 func (c *cluster) offeredChannel(ctx context.Context, network, name, from string) (*v1alpha1.OfferedChannel, error) {
-	link, err := c.getSiteLink(ctx, from)
-	if err != nil {
-		return nil, err
-	}
 	n, err := c.getNetwork(ctx, network)
 	if err != nil {
 		return nil, err
 	}
+	var offer *v1alpha1.OfferedChannel
+	var other string
+	_, err = c.awaitNews(ctx, from, func(l *v1alpha1.SiteLink) bool {
+		offer, other = channelIn(l, n, name)
+		return offer != nil || other != ""
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case other != "":
+		return nil, fmt.Errorf("network %q of %q has networkID %s and the one here %s: they are two networks", network, from, other, n.Spec.NetworkID)
+	case offer != nil:
+		return offer, nil
+	}
+	return nil, notFoundErrorf("partner %q does not invite to channel %q of network %q: there, 'heddle channel invite %s/%s ORGANIZATION' does", from, name, network, network, name)
+}
+
+// channelIn is a partner's invitation to a channel of the network; other is the networkID if it has another one of that name.
+func channelIn(link *v1alpha1.SiteLink, n *v1alpha1.Network, name string) (offer *v1alpha1.OfferedChannel, other string) {
 	for i := range link.Status.Networks {
 		o := &link.Status.Networks[i]
-		if o.Name != network {
+		if o.Name != n.Name {
 			continue
 		}
 		if o.NetworkID != n.Spec.NetworkID {
-			return nil, fmt.Errorf("network %q of %q has networkID %s and the one here %s: they are two networks", network, from, o.NetworkID, n.Spec.NetworkID)
+			return nil, o.NetworkID
 		}
 		for j := range o.Channels {
 			if o.Channels[j].Name == name {
-				return &o.Channels[j], nil
+				return &o.Channels[j], ""
 			}
 		}
 	}
-	return nil, notFoundErrorf("partner %q does not invite to channel %q of network %q: there, 'heddle channel invite %s/%s ORGANIZATION' does", from, name, network, network, name)
+	return nil, ""
 }

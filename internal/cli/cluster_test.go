@@ -54,6 +54,10 @@ func scriptParams(t *testing.T, s *server, dir string) testscript.Params {
 			"partner": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(fixturePartner(t.Context(), s.client, args[0], args[1]))
 			},
+			// offers LINK NETWORK has the partner offer one more network.
+			"offers": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(fixtureOffer(t.Context(), s.client, args[0], args[1]))
+			},
 			// proposal NETWORK NAME LINK makes a partner's proposal for the channel "deals".
 			"proposal": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(fixtureProposal(t.Context(), s.client, args[0], args[1], args[2]))

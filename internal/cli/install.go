@@ -52,6 +52,7 @@ install keeps them, with the settings they have, and renews a certificate that e
 	fl := c.Flags()
 	fl.StringVar(&f.operatorImage, "operator-image", "", "image of the operator (that of this version unless given)")
 	fl.StringVar(&f.builderImage, "builder-image", "", "image with the peers' external builder (that of this version unless given)")
+	fl.StringVar(&f.nginxImage, "nginx-image", "", "image of gateways and links between sites (that of this version unless given)")
 	fl.StringSliceVar(&f.namespaces, "namespaces", nil,
 		"work in these namespaces only, without any right in the rest of the cluster; Network objects are left alone then")
 	f.flags(fl)

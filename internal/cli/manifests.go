@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"strings"
 
@@ -39,6 +41,7 @@ type installation struct {
 type installSettings struct {
 	operatorImage string
 	builderImage  string
+	nginxImage    string
 	// namespaces of the mode without rights in the cluster as a whole; empty is the whole cluster.
 	namespaces []string
 	buildSettings
@@ -151,7 +154,8 @@ func (s installSettings) images() (operator, builder string) {
 // fill writes images and namespaces into the operator's Deployment.
 func (s installSettings) fill(deployment *unstructured.Unstructured) error {
 	operator, builder := s.images()
-	env := s.env()
+	env := map[string]string{envBuilder: builder, envNginx: cmp.Or(s.nginxImage, image.NginxRepository+":"+version.Version)}
+	maps.Copy(env, s.env())
 	err := editContainer(deployment, func(c map[string]any) {
 		c["image"] = operator
 		list, _ := c["env"].([]any)
@@ -160,8 +164,6 @@ func (s installSettings) fill(deployment *unstructured.Unstructured) error {
 			name, _ := v["name"].(string)
 			if value, ok := env[name]; ok {
 				v["value"] = value
-			} else if name == envBuilder {
-				v["value"] = builder
 			}
 		}
 		if len(s.namespaces) > 0 {

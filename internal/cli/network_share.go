@@ -174,6 +174,28 @@ func (a *app) joinNetwork(ctx context.Context, f *shareFlags, network string) er
 	return nil
 }
 
+// newsTime is how long commands wait for what a partner has perhaps just been made to offer: it comes over the link.
+const newsTime = 10 * time.Second
+
+// awaitNews reads a partner, when it has told what is asked for or newsTime is over: the caller says what is missing then.
+func (c *cluster) awaitNews(ctx context.Context, name string, told func(*v1alpha1.SiteLink) bool) (*v1alpha1.SiteLink, error) {
+	waiting, cancel := context.WithTimeout(ctx, newsTime)
+	defer cancel()
+	var link *v1alpha1.SiteLink
+	err := c.until(waiting, &v1alpha1.SiteLinkList{}, []client.ListOption{client.MatchingFields{"metadata.name": name}}, func(ctx context.Context) (bool, error) {
+		l, err := c.getSiteLink(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		link = l
+		return told(l), nil
+	})
+	if link != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return link, nil
+	}
+	return link, err
+}
+
 // sharedNetwork is this site's part of a network that a partner offers. Sites that are not partners are found out
 // before anything is made.
 func (c *cluster) sharedNetwork(ctx context.Context, f *shareFlags, network string) (*v1alpha1.Network, error) {
@@ -181,11 +203,12 @@ func (c *cluster) sharedNetwork(ctx context.Context, f *shareFlags, network stri
 	if err != nil {
 		return nil, err
 	}
-	link, err := c.getSiteLink(ctx, f.from)
+	offered := func(o v1alpha1.OfferedNetwork) bool { return o.Name == network }
+	link, err := c.awaitNews(ctx, f.from, func(l *v1alpha1.SiteLink) bool { return slices.ContainsFunc(l.Status.Networks, offered) })
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(link.Status.Networks, func(o v1alpha1.OfferedNetwork) bool { return o.Name == network })
+	i := slices.IndexFunc(link.Status.Networks, offered)
 	if i < 0 {
 		return nil, notFoundErrorf("partner %q does not offer network %q: there, 'heddle network invite %s THIS-SITE' does", f.from, network, network)
 	}

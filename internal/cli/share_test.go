@@ -37,6 +37,19 @@ func fixturePartner(ctx context.Context, c client.Client, name, network string) 
 	return c.Status().Patch(ctx, link, client.MergeFrom(before))
 }
 
+// fixtureOffer has a partner offer one more network.
+func fixtureOffer(ctx context.Context, c client.Client, name, network string) error {
+	link := &v1alpha1.SiteLink{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(link), link); err != nil {
+		return err
+	}
+	before := link.DeepCopy()
+	link.Status.Networks = append(link.Status.Networks, v1alpha1.OfferedNetwork{
+		Name: network, NetworkID: "id-of-" + network, Version: "3.1.4", Consensus: v1alpha1.ConsensusRaft,
+	})
+	return c.Status().Patch(ctx, link, client.MergeFrom(before))
+}
+
 func fixtureProposal(ctx context.Context, c client.Client, network, name, link string) error {
 	base := int64(3)
 	p := &v1alpha1.Proposal{ObjectMeta: metav1.ObjectMeta{Namespace: network, Name: name}, Spec: v1alpha1.ProposalSpec{

@@ -50,6 +50,7 @@ last run ended. 'down' takes everything away again.`,
 		"folder with image archives for the lab (default: HEDDLE_IMAGES, else the folder images beside this program)")
 	fl.StringVar(&f.operatorImage, "operator-image", "", "image of the operator (that of this version unless given)")
 	fl.StringVar(&f.builderImage, "builder-image", "", "image with the peers' external builder (that of this version unless given)")
+	fl.StringVar(&f.nginxImage, "nginx-image", "", "image of gateways and links between sites (that of this version unless given)")
 	fl.StringVar(&f.contractImage, "contract-image", "", "image of the sample contract (that of this version unless given)")
 	f.flags(fl)
 	fl.StringVar(&f.lab, "lab", "default", "name of the lab")

@@ -46,6 +46,7 @@ func firewallScript(p *Plan, ports []uint16) string {
 		return b.String()
 	}
 	ranges := make([]string, len(p.Sites))
+	fmt.Fprintf(&b, "add table inet %[1]s\nadd counter inet %[1]s %[2]s\n", firewallTable, refusedCounter)
 	fmt.Fprintf(&b, "table inet %s {\n\tchain forward {\n\t\ttype filter hook forward priority 0; policy accept;\n", firewallTable)
 	for i := range p.Sites {
 		s := &p.Sites[i]
@@ -54,6 +55,7 @@ func firewallScript(p *Plan, ports []uint16) string {
 	}
 	fmt.Fprintf(&b, "\t\tct state established,related accept\n")
 	fmt.Fprintf(&b, "\t\tip daddr { %s } tcp dport { %s } accept\n", strings.Join(ranges, ", "), portList(ports, ", "))
+	b.WriteString(refusedRules)
 	fmt.Fprintf(&b, "\t\tiifname \"br*\" oifname \"br*\" counter drop\n\t}\n}\n")
 	return b.String()
 }

@@ -130,6 +130,7 @@ func (s *supervisor) handler(ctx context.Context) http.Handler {
 		}
 		return nil, s.wan.firewall(r.Context(), ports)
 	}))
+	mux.HandleFunc("GET /refused", answer(func(r *http.Request) (any, error) { return s.wan.refused(r.Context()) }))
 	mux.HandleFunc("POST /cut/{a}/{b}", s.betweenSites(s.wan.cut))
 	mux.HandleFunc("POST /cut-one-way/{a}/{b}", s.betweenSites(s.wan.cutOneWay))
 	return mux

@@ -9,6 +9,7 @@ package nginx
 import (
 	"embed"
 	"fmt"
+	"net"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -27,6 +28,14 @@ const (
 	PortIngress = 8444
 	// PortHealth answers probes.
 	PortHealth = 8081
+	// PortMetrics of heddle-link answers Prometheus.
+	PortMetrics = 8082
+	// portEndpoint and the numbers after it lead, within the pod, to endpoints of a partner that are given by name.
+	portEndpoint = 8090
+	// maxFallbacks is one less than the addresses that a site may have.
+	maxFallbacks = 3
+	// PortNotes is where heddle-link, on this pod's own address, hears of connections that ended.
+	PortNotes = 8083
 )
 
 // Route leads a name of SNI to an address, host:port. A host that is no IP address is looked up again as its TTL says.
@@ -40,9 +49,16 @@ type Gateway struct {
 	Resolvers []string
 	// Routes by outer SNI.
 	Routes []Route
-	// MaxConnections from one address at a time; 0 stands for 1024.
+	// MaxConnections from one address at a time; 0 stands for 1024. Where all callers seem to have the same address, it is
+	// what all of them have together.
 	MaxConnections int
 }
+
+// WorkerConnections is how many connections nginx has room for, two for each that it passes on.
+func (Gateway) WorkerConnections() int { return 16384 }
+
+// Files that nginx may have open.
+func (g Gateway) Files() int { return 2 * g.WorkerConnections() }
 
 // Link joins one network of this site to one partner.
 type Link struct {
@@ -53,13 +69,40 @@ type Link struct {
 	// Partner is the public address of the partner's gateway, host:port, and Name the outer SNI of this link there, which
 	// the partner's certificate has to bear. Both empty: nothing is imported.
 	Partner, Name string
-	// Fallbacks are further addresses of the partner's gateway, for when the one before does not answer. They, and Partner
-	// where there are some, have to be IP addresses: nginx looks up the names in a list once, and does not start with one
-	// that it cannot find.
+	// Fallbacks are further addresses of the partner's gateway, for when the one before does not answer.
 	Fallbacks []string
 	// MaxConnections of the partner at a time; 0 stands for 512.
 	MaxConnections int
 }
+
+// Endpoint is one of several addresses of a partner.
+type Endpoint struct {
+	// To is the address, and Way what nginx's list has for it.
+	To, Way string
+	// Number of one that is given by name; 0: it is not.
+	Number int
+}
+
+// Endpoints are the addresses of the partner, where there are several. nginx looks up the names in a list once, and does
+// not start with one that it cannot find: a name goes a way of its own, on which it is looked up again as its TTL says.
+func (l Link) Endpoints() []Endpoint {
+	var out []Endpoint
+	for i, to := range append([]string{l.Partner}, l.Fallbacks...) {
+		e := Endpoint{To: to, Way: to}
+		if _, err := netip.ParseAddrPort(to); err != nil {
+			e.Number = i + 1
+			e.Way = net.JoinHostPort("127.0.0.1", strconv.Itoa(portEndpoint+e.Number))
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// WorkerConnections is how many connections nginx has room for, two for each that it passes on, or four.
+func (Link) WorkerConnections() int { return 8192 }
+
+// Files that nginx may have open.
+func (l Link) Files() int { return 2 * l.WorkerConnections() }
 
 // Files of a link's pod, as the templates name them.
 const (
@@ -97,12 +140,13 @@ func (l Link) Render() (string, error) {
 	if err := check(l.Resolvers, routes); err != nil {
 		return "", fmt.Errorf("render link: %w", err)
 	}
-	if len(l.Fallbacks) > 0 {
-		for _, a := range append([]string{l.Partner}, l.Fallbacks...) {
-			if _, err := netip.ParseAddrPort(a); err != nil {
-				return "", fmt.Errorf("render link: one of several addresses of a partner: %w", err)
-			}
+	for _, a := range l.Fallbacks {
+		if err := checkAddress(a); err != nil {
+			return "", fmt.Errorf("render link: %w", err)
 		}
+	}
+	if len(l.Fallbacks) > maxFallbacks {
+		return "", fmt.Errorf("render link: a partner with %d addresses", len(l.Fallbacks)+1)
 	}
 	l.Exports = sorted(l.Exports)
 	if l.MaxConnections == 0 {
@@ -114,7 +158,7 @@ func (l Link) Render() (string, error) {
 func render(file string, data any) (string, error) {
 	functions := template.FuncMap{
 		"port": func() map[string]int {
-			return map[string]int{"public": PortPublic, "egress": PortEgress, "ingress": PortIngress, "health": PortHealth}
+			return map[string]int{"public": PortPublic, "egress": PortEgress, "ingress": PortIngress, "health": PortHealth, "notes": PortNotes}
 		},
 		"folder": func() string { return KeyFolder },
 		"join":   strings.Join,

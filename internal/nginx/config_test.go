@@ -36,6 +36,9 @@ func cases() map[string]interface{ Render() (string, error) } {
 		"link-with-fallbacks": Link{
 			Resolvers: dns, Partner: "192.0.2.7:443", Name: "trade.banka.bankb", Fallbacks: []string{"192.0.2.8:30443", "[2001:db8::7]:443"},
 		},
+		"link-with-names": Link{
+			Resolvers: dns, Partner: "gw1.bankb.example:443", Name: "trade.banka.bankb", Fallbacks: []string{"192.0.2.8:30443", "gw2.bankb.example:8443"},
+		},
 		"link-without-imports": Link{Resolvers: dns, Exports: []Route{{"peer0-banka.trade", "10.96.3.4:7051"}}, MaxConnections: 9},
 	}
 }
@@ -128,29 +131,30 @@ func TestRefused(t *testing.T) {
 		in   interface{ Render() (string, error) }
 		want string
 	}{
-		"no DNS":            {Gateway{}, "no address of a DNS server"},
-		"DNS by name":       {Gateway{Resolvers: []string{"kube-dns"}}, "DNS server"},
-		"no name":           {route("", "a:1"), "is no name"},
-		"a directive":       {route("a; } x {", "a:1"), "is no name"},
-		"a wildcard":        {route("*.a", "a:1"), "is no name"},
-		"a regular one":     {route("~a", "a:1"), "is no name"},
-		"a capital":         {route("A", "a:1"), "is no name"},
-		"a long name":       {route(strings.Repeat("a", 254), "a:1"), "is no name"},
-		"no port":           {route("a", "a"), "has no port"},
-		"port 0":            {route("a", "a:0"), "between 1 and 65535"},
-		"a large port":      {route("a", "a:65536"), "between 1 and 65535"},
-		"no host":           {route("a", ":1"), "no usable host"},
-		"a variable":        {route("a", "$host:1"), "no usable host"},
-		"a socket":          {route("a", "unix:/a:1"), "no usable host"},
-		"no IPv6":           {route("a", "[::1%eth0]:1"), "none of IPv6"},
-		"the same name":     {Gateway{Resolvers: dns, Routes: []Route{{"a", "b:1"}, {"a", "c:1"}}}, "leads to two addresses"},
-		"an export":         {Link{Resolvers: dns, Exports: []Route{{"a", "b"}}}, "has no port"},
-		"partner, no name":  {Link{Resolvers: dns, Partner: "a:1"}, "is no name"},
-		"name, no partner":  {Link{Resolvers: dns, Name: "a"}, "has no port"},
-		"link without DNS":  {Link{}, "no address of a DNS server"},
-		"a named fallback":  {Link{Resolvers: dns, Partner: "192.0.2.7:1", Name: "a", Fallbacks: []string{"b.example:1"}}, "one of several addresses"},
-		"a fallback's name": {Link{Resolvers: dns, Partner: "a.example:1", Name: "a", Fallbacks: []string{"192.0.2.7:1"}}, "one of several addresses"},
-		"partner in quotes": {Link{Resolvers: dns, Partner: `"a":1`, Name: "a"}, "no usable host"},
+		"no DNS":              {Gateway{}, "no address of a DNS server"},
+		"DNS by name":         {Gateway{Resolvers: []string{"kube-dns"}}, "DNS server"},
+		"no name":             {route("", "a:1"), "is no name"},
+		"a directive":         {route("a; } x {", "a:1"), "is no name"},
+		"a wildcard":          {route("*.a", "a:1"), "is no name"},
+		"a regular one":       {route("~a", "a:1"), "is no name"},
+		"a capital":           {route("A", "a:1"), "is no name"},
+		"a long name":         {route(strings.Repeat("a", 254), "a:1"), "is no name"},
+		"no port":             {route("a", "a"), "has no port"},
+		"port 0":              {route("a", "a:0"), "between 1 and 65535"},
+		"a large port":        {route("a", "a:65536"), "between 1 and 65535"},
+		"no host":             {route("a", ":1"), "no usable host"},
+		"a variable":          {route("a", "$host:1"), "no usable host"},
+		"a socket":            {route("a", "unix:/a:1"), "no usable host"},
+		"no IPv6":             {route("a", "[::1%eth0]:1"), "none of IPv6"},
+		"the same name":       {Gateway{Resolvers: dns, Routes: []Route{{"a", "b:1"}, {"a", "c:1"}}}, "leads to two addresses"},
+		"an export":           {Link{Resolvers: dns, Exports: []Route{{"a", "b"}}}, "has no port"},
+		"partner, no name":    {Link{Resolvers: dns, Partner: "a:1"}, "is no name"},
+		"name, no partner":    {Link{Resolvers: dns, Name: "a"}, "has no port"},
+		"link without DNS":    {Link{}, "no address of a DNS server"},
+		"a fallback, no port": {Link{Resolvers: dns, Partner: "192.0.2.7:1", Name: "a", Fallbacks: []string{"b.example"}}, "has no port"},
+		"a fallback's trick":  {Link{Resolvers: dns, Partner: "a:1", Name: "a", Fallbacks: []string{"b;}:1"}}, "no usable host"},
+		"many fallbacks":      {Link{Resolvers: dns, Partner: "a:1", Name: "a", Fallbacks: []string{"b:1", "c:1", "d:1", "e:1"}}, "5 addresses"},
+		"partner in quotes":   {Link{Resolvers: dns, Partner: `"a":1`, Name: "a"}, "no usable host"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := c.in.Render(); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -25,6 +25,10 @@ const (
 	PortSiteAPI int32 = 9446
 
 	labelName = "app.kubernetes.io/name"
+
+	// togetherConnections is what all partners have together where the way to the gateway hides their addresses, as that
+	// through the port of any machine of the cluster does. A partner's link takes no more than 512 of them for long.
+	togetherConnections = 6144
 )
 
 // Gateway is the public port of a site.
@@ -57,6 +61,9 @@ func (g Gateway) Config() nginx.Gateway {
 		}
 	}
 	out := nginx.Gateway{Resolvers: g.Settings.DNS}
+	if g.Site.Spec.Gateway.Service != v1alpha1.GatewayLoadBalancer {
+		out.MaxConnections = togetherConnections
+	}
 	for sni, to := range routes {
 		out.Routes = append(out.Routes, nginx.Route{SNI: sni, To: to})
 	}
@@ -117,9 +124,15 @@ func GatewayPublicService(g Gateway) *corev1.Service {
 			public.NodePort = *spec.NodePort
 		}
 	}
-	return &corev1.Service{ObjectMeta: g.meta(GatewayName), Spec: corev1.ServiceSpec{
+	out := &corev1.Service{ObjectMeta: g.meta(GatewayName), Spec: corev1.ServiceSpec{
 		Type: kind, Selector: GatewaySelects(), Ports: []corev1.ServicePort{public},
 	}}
+	if kind == corev1.ServiceTypeLoadBalancer {
+		// The gateway counts connections by address. A load balancer finds the machine that it is on; people who name a
+		// machine's port do not.
+		out.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	}
+	return out
 }
 
 // SiteOperatorService is the way from the gateway to the operator.
@@ -143,6 +156,7 @@ func GatewayPolicies(g Gateway) []*networkingv1.NetworkPolicy {
 	}}
 	gateway := p.policy(GatewayName, GatewaySelects(), []networkingv1.NetworkPolicyIngressRule{
 		{Ports: tcp(nginx.PortPublic, nginx.PortHealth)},
+		{From: namespaces(g.System), Ports: tcp(nginx.PortMetrics)},
 	}, append(p.dns().Spec.Egress,
 		networkingv1.NetworkPolicyEgressRule{To: pods(operator), Ports: tcp(PortJoin, PortSiteAPI)},
 		networkingv1.NetworkPolicyEgressRule{To: links, Ports: tcp(nginx.PortIngress)},

@@ -61,17 +61,9 @@ func (l Link) Config() nginx.Link {
 	}
 	if len(l.Endpoints) > 0 {
 		out.Partner, out.Name = l.Endpoints[0], OuterSNI(l.Place.Network, l.Site, l.Partner)
-		if !slices.ContainsFunc(l.Endpoints, isName) {
-			out.Fallbacks = l.Endpoints[1:]
-		}
+		out.Fallbacks = l.Endpoints[1:]
 	}
 	return out
-}
-
-// isName tells whether an endpoint is given by name.
-func isName(endpoint string) bool {
-	_, err := netip.ParseAddrPort(endpoint)
-	return err != nil
 }
 
 func (l Link) meta() metav1.ObjectMeta {
@@ -106,7 +98,7 @@ func LinkDeployment(l Link, running bool) *appsv1.Deployment {
 		replicas = 1
 	}
 	return NginxPod{
-		Image: l.Settings.Image, Labels: l.Labels(), ConfigMap: LinkName(l.Name),
+		Image: l.Settings.Image, Labels: l.Labels(), Link: l.Name, Network: l.Place.Network, ConfigMap: LinkName(l.Name),
 		Secret: LinkName(l.Name), Keys: []string{KeyNodeTLSCert, KeyNodeTLSKey, KeyPartnerCA},
 		Ports: []corev1.ContainerPort{containerPort("egress", nginx.PortEgress), containerPort("ingress", nginx.PortIngress)},
 	}.Deployment(l.meta(), l.selects(), replicas)
@@ -125,7 +117,7 @@ func LinkCheckPod(d *appsv1.Deployment, request string) *corev1.Pod {
 	pod.Spec.ActiveDeadlineSeconds = ptr.To[int64](120)
 	for _, c := range pod.Spec.Containers {
 		if c.Name == "reload" {
-			c.Name, c.Command = "check", []string{"heddle-link", "check", request}
+			c.Name, c.Command, c.Ports = "check", []string{"heddle-link", "check", request}, nil
 			pod.Spec.Containers = []corev1.Container{c}
 			break
 		}
@@ -142,7 +134,7 @@ func LinkService(l Link) *corev1.Service {
 }
 
 // LinkPolicies open what the link needs: from the gateway to it, from it to the exported nodes and to the partner, and
-// from the network's nodes to it.
+// from the network's nodes to it. Its metrics are asked for from the operator's namespace, as those of nodes are.
 func LinkPolicies(l Link) []*networkingv1.NetworkPolicy {
 	p := policies{place: l.Place}
 	own := pods(l.selects())
@@ -152,6 +144,7 @@ func LinkPolicies(l Link) []*networkingv1.NetworkPolicy {
 	pod := p.policy(LinkName(l.Name), l.selects(), []networkingv1.NetworkPolicyIngressRule{
 		{From: gateway, Ports: tcp(nginx.PortIngress)},
 		{From: append(nodes, namespaces(l.System)...), Ports: tcp(nginx.PortEgress)},
+		{From: namespaces(l.System), Ports: tcp(nginx.PortMetrics)},
 	}, append(append([]networkingv1.NetworkPolicyEgressRule{toDNS()}, l.toExports()...), l.toPartner()...))
 	pod.Spec.PodSelector = metav1.LabelSelector{
 		MatchLabels: map[string]string{v1alpha1.LabelNetwork: l.Place.Network, v1alpha1.LabelLink: l.Name},

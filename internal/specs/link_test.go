@@ -48,7 +48,7 @@ func TestLinkConfig(t *testing.T) {
 	if c.Name != "trade.banka1.bankb2" || l.ServedAs() != "trade.bankb2.banka1" || c.Partner != "gateway.bank-b.example:443" {
 		t.Errorf("it goes to %q as %q and is served as %q", c.Partner, c.Name, l.ServedAs())
 	}
-	if _, err := c.Render(); err != nil || len(c.Fallbacks) != 0 {
+	if _, err := c.Render(); err != nil || len(c.Fallbacks) != 2 {
 		t.Errorf("fallbacks %q, %v", c.Fallbacks, err)
 	}
 	l.Endpoints = l.Endpoints[1:]

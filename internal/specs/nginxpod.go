@@ -11,6 +11,12 @@ import (
 	"heddle.dev/heddle/internal/nginx"
 )
 
+// How Prometheus is commonly told what to ask.
+const (
+	annotationScrape     = "prometheus.io/scrape"
+	annotationScrapePort = "prometheus.io/port"
+)
+
 // LinkSettings are what gateways and links of this installation have in common.
 type LinkSettings struct {
 	// Image with nginx and heddle-link.
@@ -32,6 +38,8 @@ type NginxPod struct {
 	Image string
 	// Labels of the pod.
 	Labels map[string]string
+	// Link and Network are what its metrics are named by; a gateway's have neither.
+	Link, Network string
 	// ConfigMap with nginx.conf.
 	ConfigMap string
 	// Secret with keys, mounted at nginx.KeyFolder; empty: none.
@@ -42,7 +50,7 @@ type NginxPod struct {
 	Ports []corev1.ContainerPort
 }
 
-// Template of the pod. Beside nginx runs heddle-link, which sees nginx's process and tells it of changed files, so that
+// Template of the pod. Beside nginx runs heddle-link, which sees nginx's process and tells it of changed files, and counts its connections, so that
 // nothing of the content of ConfigMap and Secret is in the template: only another template replaces the pod and cuts
 // what goes through it.
 func (p NginxPod) Template() corev1.PodTemplateSpec {
@@ -51,7 +59,11 @@ func (p NginxPod) Template() corev1.PodTemplateSpec {
 		projected("config", fromConfigMap(p.ConfigMap, []corev1.KeyToPath{{Key: nginx.ConfigFile, Path: nginx.ConfigFile}})),
 		scratch("tmp", corev1.StorageMediumMemory, "4Mi"),
 	}
-	watched := []string{"heddle-link", "reload", nginx.ConfigFolder}
+	watched := []string{"heddle-link", "reload"}
+	if p.Link != "" {
+		watched = append(watched, "-link="+p.Link, "-network="+p.Network)
+	}
+	watched = append(watched, nginx.ConfigFolder)
 	if p.Secret != "" {
 		var pairs []string
 		for _, k := range p.Keys {
@@ -72,6 +84,7 @@ func (p NginxPod) Template() corev1.PodTemplateSpec {
 	}
 	reload := corev1.Container{
 		Name: "reload", Image: p.Image, Command: watched, Resources: resources(nil, "5m", "16Mi", "64Mi"),
+		Ports:        []corev1.ContainerPort{containerPort("metrics", nginx.PortMetrics)},
 		VolumeMounts: append([]corev1.VolumeMount{mountReadOnly("tmp", "/tmp")}, folders...),
 	}
 	harden(&proxy)
@@ -90,7 +103,8 @@ func (p NginxPod) Template() corev1.PodTemplateSpec {
 			Containers: []corev1.Container{proxy, reload}, Volumes: volumes,
 		},
 	}
-	template.Annotations = map[string]string{v1alpha1.AnnotationConfigHash: templateHash(template, "")}
+	template.Annotations = map[string]string{annotationScrape: "true", annotationScrapePort: port(nginx.PortMetrics)}
+	template.Annotations[v1alpha1.AnnotationConfigHash] = templateHash(template, "")
 	return template
 }
 

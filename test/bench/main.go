@@ -30,7 +30,11 @@ var benches = map[string]func(context.Context, *bench) error{
 	"footprint":  footprint,
 	"fabsim":     standIn,
 	"contract":   contracts,
+	"link":       links,
 }
+
+// sites of the lab that a bench needs, where it is not one.
+var sites = map[string]int{"link": 2}
 
 // onBareProcesses are the benches that need neither lab nor images.
 var onBareProcesses = map[string]bool{"fabsim": true}
@@ -88,7 +92,7 @@ func run(ctx context.Context) (err error) {
 	if onBareProcesses[*name] {
 		return f(ctx, b)
 	}
-	if b.Cluster, err = harness.Open(ctx, harness.Options{Name: "bench", Progress: progress}); err != nil {
+	if b.Cluster, err = harness.Open(ctx, harness.Options{Name: "bench", Sites: sites[*name], Progress: progress}); err != nil {
 		return err
 	}
 	defer func() {

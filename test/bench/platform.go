@@ -77,14 +77,6 @@ func (b *bench) settings(ctx context.Context, p *platform) (string, error) {
 	if err := b.List(ctx, &list, client.InNamespace(p.name)); err != nil {
 		return "", err
 	}
-	var env [][]nodeenv.Var
-	for i := range list.Items {
-		d := &list.Items[i]
-		if c := d.Labels[v1alpha1.LabelComponent]; c != v1alpha1.ComponentPeer && c != v1alpha1.ComponentOrderer {
-			continue
-		}
-		env = append(env, variables(d.Spec.Template.Spec.Containers[0].Env))
-	}
 	genesis, err := p.clients[0].Block(ctx, 0)
 	if err != nil {
 		return "", err
@@ -93,7 +85,19 @@ func (b *bench) settings(ctx context.Context, p *platform) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fingerprint(env, c.Channel)
+	return fingerprint(environments(list.Items), c.Channel)
+}
+
+// environments are those of the peers and orderers among a network's workloads.
+func environments(list []appsv1.Deployment) [][]nodeenv.Var {
+	var env [][]nodeenv.Var
+	for i := range list {
+		d := &list[i]
+		if c := d.Labels[v1alpha1.LabelComponent]; c == v1alpha1.ComponentPeer || c == v1alpha1.ComponentOrderer {
+			env = append(env, variables(d.Spec.Template.Spec.Containers[0].Env))
+		}
+	}
+	return env
 }
 
 func variables(env []corev1.EnvVar) []nodeenv.Var {

@@ -38,7 +38,7 @@ func TestLinkCut(t *testing.T) {
 }
 
 // cut has the way gone for so long, under load; beside it transactions of site b go on that need a's orderers alone.
-func (n *sharedNetwork) cut(ctx context.Context, t *testing.T, ordered *load.Client, long time.Duration, cut func(context.Context) error) {
+func (n *twoBanks) cut(ctx context.Context, t *testing.T, ordered *load.Client, long time.Duration, cut func(context.Context) error) {
 	n.up(ctx, t)
 	l := n.load(ctx, t)
 	run, err := load.Start(ctx, []*load.Client{ordered}, load.Options{InFlight: manyInFlight, Rate: sideRate / 2})

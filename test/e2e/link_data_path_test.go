@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,30 +165,7 @@ func (p *dataPath) refusals(ctx context.Context, t *testing.T) {
 
 // onlyPort: nothing of site a answers site b but the gateway's port.
 func (p *dataPath) onlyPort(ctx context.Context, t *testing.T) {
-	var pod *corev1.Pod
-	var svc corev1.Service
-	pod, err := p.a.PodOf(ctx, p.network, "peer0-banka")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.a.Get(ctx, client.ObjectKey{Namespace: p.network, Name: "peer0-banka"}, &svc); err != nil {
-		t.Fatal(err)
-	}
-	host, _, err := net.SplitHostPort(p.a.endpoint(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, address := range map[string]string{
-		"API server": host + ":6443", "peer's pod": pod.Status.PodIP + ":7051", "peer's Service": svc.Spec.ClusterIP + ":7051", "kubelet": host + ":10250",
-	} {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		c, err := p.b.Site.DialContext(ctx, "tcp", address)
-		cancel()
-		if err == nil {
-			c.Close()
-			t.Errorf("%s (%s) answers the other site", name, address)
-		}
-	}
+	p.b.reachesOnlyGateway(ctx, t, p.a, p.network, "peer0-banka")
 	var imported corev1.Service
 	if err := p.b.Get(ctx, client.ObjectKey{Namespace: p.network, Name: "peer0-banka"}, &imported); err != nil {
 		t.Fatal(err)

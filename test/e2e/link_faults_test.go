@@ -42,7 +42,7 @@ func TestLinkUnderFaults(t *testing.T) {
 }
 
 // tunnels are connections from each site to the other's peer, as nodes have them.
-func (n *sharedNetwork) tunnels(ctx context.Context, t *testing.T) []*liveTunnel {
+func (n *twoBanks) tunnels(ctx context.Context, t *testing.T) []*liveTunnel {
 	t.Helper()
 	var out []*liveTunnel
 	for _, s := range n.sides {
@@ -59,7 +59,7 @@ func (n *sharedNetwork) tunnels(ctx context.Context, t *testing.T) []*liveTunnel
 }
 
 // stillThere demands that the connections are the ones from before.
-func (n *sharedNetwork) stillThere(ctx context.Context, t *testing.T, tunnels []*liveTunnel) {
+func (n *twoBanks) stillThere(ctx context.Context, t *testing.T, tunnels []*liveTunnel) {
 	t.Helper()
 	for i, tunnel := range tunnels {
 		tunnel.lives(ctx, t, n.sides[i].id)
@@ -67,7 +67,7 @@ func (n *sharedNetwork) stillThere(ctx context.Context, t *testing.T, tunnels []
 }
 
 // steadily runs body under load, and demands that nothing was cut and nothing failed.
-func (n *sharedNetwork) steadily(ctx context.Context, t *testing.T, body func(l *bothSides)) {
+func (n *twoBanks) steadily(ctx context.Context, t *testing.T, body func(l *bothSides)) {
 	t.Helper()
 	proxies, tunnels := n.proxies(ctx, t), n.tunnels(ctx, t)
 	l := n.load(ctx, t)
@@ -81,7 +81,7 @@ func (n *sharedNetwork) steadily(ctx context.Context, t *testing.T, body func(l 
 }
 
 // reloaded: all nginx read their files anew, three times, and cut nothing.
-func (n *sharedNetwork) reloaded(ctx context.Context, t *testing.T) {
+func (n *twoBanks) reloaded(ctx context.Context, t *testing.T) {
 	proxies := n.proxies(ctx, t)
 	n.steadily(ctx, t, func(l *bothSides) {
 		for round := range 3 {
@@ -117,7 +117,7 @@ func (p proxy) reload(ctx context.Context, t *testing.T) {
 }
 
 // killed: each pod on the way is deleted without grace, and each nginx is killed within its pod.
-func (n *sharedNetwork) killed(ctx context.Context, t *testing.T) {
+func (n *twoBanks) killed(ctx context.Context, t *testing.T) {
 	for _, way := range []string{"deleted", "killed"} {
 		for i := range n.proxies(ctx, t) {
 			l := n.load(ctx, t)
@@ -143,7 +143,7 @@ func (n *sharedNetwork) killed(ctx context.Context, t *testing.T) {
 }
 
 // replaced waits until the pod, or its nginx, is another one.
-func (n *sharedNetwork) replaced(ctx context.Context, t *testing.T, old proxy) {
+func (n *twoBanks) replaced(ctx context.Context, t *testing.T, old proxy) {
 	t.Helper()
 	started := func(pod *corev1.Pod) string {
 		for _, s := range pod.Status.ContainerStatuses {

@@ -34,13 +34,13 @@ const (
 
 // bothSides is load from both sites at once, each a run of its own, so that neither hides behind the other.
 type bothSides struct {
-	n       *sharedNetwork
+	n       *twoBanks
 	runs    []*load.Run
 	results []load.Result
 }
 
 // load starts transactions from both sides and waits until they flow. They end with the test at the latest.
-func (n *sharedNetwork) load(ctx context.Context, t *testing.T) *bothSides {
+func (n *twoBanks) load(ctx context.Context, t *testing.T) *bothSides {
 	t.Helper()
 	l := &bothSides{n: n}
 	for _, s := range n.sides {
@@ -140,7 +140,7 @@ func (l *bothSides) back(t *testing.T, what string, after time.Time) {
 }
 
 // up waits until both sites see each other.
-func (n *sharedNetwork) up(ctx context.Context, t *testing.T) {
+func (n *twoBanks) up(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, s := range n.sides {
 		s.await(ctx, t, s.partner, v1alpha1.LinkUp)
@@ -157,7 +157,7 @@ type proxy struct {
 }
 
 // proxies are all pods of nginx on the way: each site's gateway and its link.
-func (n *sharedNetwork) proxies(ctx context.Context, t *testing.T) []proxy {
+func (n *twoBanks) proxies(ctx context.Context, t *testing.T) []proxy {
 	t.Helper()
 	var out []proxy
 	for _, s := range n.sides {

@@ -23,7 +23,7 @@ import (
 )
 
 // served is the certificate that a site's link shows to the partner, whose part the test plays.
-func (n *sharedNetwork) served(ctx context.Context, t *testing.T, s *sideOf) (*x509.Certificate, error) {
+func (n *twoBanks) served(ctx context.Context, t *testing.T, s *sideOf) (*x509.Certificate, error) {
 	t.Helper()
 	w := way{
 		from: s.other.Cluster, to: s.gateway(ctx, t), outer: specs.OuterSNI(n.name, s.other.id, s.id), verifies: s.ca,
@@ -52,7 +52,7 @@ func (s *sideOf) gateway(ctx context.Context, t *testing.T) string {
 }
 
 // servesAnother waits until a site's link shows another certificate than before.
-func (n *sharedNetwork) servesAnother(ctx context.Context, t *testing.T, s *sideOf, before *x509.Certificate) {
+func (n *twoBanks) servesAnother(ctx context.Context, t *testing.T, s *sideOf, before *x509.Certificate) {
 	t.Helper()
 	err := harness.Poll(ctx, func(ctx context.Context) error {
 		now, err := n.served(ctx, t, s)
@@ -67,7 +67,7 @@ func (n *sharedNetwork) servesAnother(ctx context.Context, t *testing.T, s *side
 }
 
 // leaves: a link's certificate is renewed when it is gone, and when it is about to end.
-func (n *sharedNetwork) leaves(ctx context.Context, t *testing.T) {
+func (n *twoBanks) leaves(ctx context.Context, t *testing.T) {
 	n.steadily(ctx, t, func(l *bothSides) {
 		for i, s := range n.sides {
 			before, err := n.served(ctx, t, s)
@@ -94,7 +94,7 @@ func (n *sharedNetwork) leaves(ctx context.Context, t *testing.T) {
 }
 
 // age replaces a link's certificate by one that ends within minutes, and waits until the operator has noticed.
-func (n *sharedNetwork) age(ctx context.Context, t *testing.T, s *sideOf) {
+func (n *twoBanks) age(ctx context.Context, t *testing.T, s *sideOf) {
 	t.Helper()
 	name := specs.OuterSNI(n.name, s.other.id, s.id)
 	key, err := pki.NewKey()
@@ -134,7 +134,7 @@ func (n *sharedNetwork) age(ctx context.Context, t *testing.T, s *sideOf) {
 }
 
 // authorities: each site changes its CA, and drops the former one, which takes a day that is not waited for.
-func (n *sharedNetwork) authorities(ctx context.Context, t *testing.T) {
+func (n *twoBanks) authorities(ctx context.Context, t *testing.T) {
 	n.steadily(ctx, t, func(l *bothSides) {
 		for _, s := range n.sides {
 			before, err := n.served(ctx, t, s)
@@ -155,7 +155,7 @@ func (n *sharedNetwork) authorities(ctx context.Context, t *testing.T) {
 }
 
 // newCA waits until the next CA has taken over, and reads it.
-func (n *sharedNetwork) newCA(ctx context.Context, t *testing.T, s *sideOf) {
+func (n *twoBanks) newCA(ctx context.Context, t *testing.T, s *sideOf) {
 	t.Helper()
 	err := harness.Poll(ctx, func(ctx context.Context) error {
 		var secret corev1.Secret
@@ -178,7 +178,7 @@ func (n *sharedNetwork) newCA(ctx context.Context, t *testing.T, s *sideOf) {
 }
 
 // dropFormer has the overlap be over, and waits until the partner trusts the new CA alone.
-func (n *sharedNetwork) dropFormer(ctx context.Context, t *testing.T, s *sideOf) {
+func (n *twoBanks) dropFormer(ctx context.Context, t *testing.T, s *sideOf) {
 	t.Helper()
 	secret := &corev1.Secret{}
 	secret.Namespace, secret.Name = harness.SystemNamespace, specs.GatewayCASecret
@@ -207,9 +207,9 @@ func (n *sharedNetwork) dropFormer(ctx context.Context, t *testing.T, s *sideOf)
 
 // moves: site b's gateway gets another port, and has no more the one that site a knows; a hears of it by b's own
 // calls. Then it moves back.
-func (n *sharedNetwork) moves(ctx context.Context, t *testing.T) {
-	const other = gatewayPort + 1
-	if err := n.a.Lab.Firewall(ctx, gatewayPort, other); err != nil {
+func (n *twoBanks) moves(ctx context.Context, t *testing.T) {
+	const other = harness.GatewayPort + 1
+	if err := n.a.Lab.Firewall(ctx, harness.GatewayPort, other); err != nil {
 		t.Fatal(err)
 	}
 	a, b := n.sides[0], n.sides[1]
@@ -218,7 +218,7 @@ func (n *sharedNetwork) moves(ctx context.Context, t *testing.T) {
 		t.Fatal(err)
 	}
 	l := n.load(ctx, t)
-	for _, port := range []int{other, gatewayPort} {
+	for _, port := range []int{other, harness.GatewayPort} {
 		address := net.JoinHostPort(host, strconv.Itoa(port))
 		since := time.Now()
 		heddle(ctx, t, b.Cluster, "site", "init", "--endpoint", address, "--node-port", strconv.Itoa(port))
@@ -245,7 +245,7 @@ func (n *sharedNetwork) moves(ctx context.Context, t *testing.T) {
 	}
 	l.stop(ctx, t)
 	l.errors(t)
-	if err := n.a.Lab.Firewall(ctx, gatewayPort); err != nil {
+	if err := n.a.Lab.Firewall(ctx, harness.GatewayPort); err != nil {
 		t.Fatal(err)
 	}
 }

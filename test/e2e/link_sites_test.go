@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,9 +28,6 @@ import (
 	"heddle.dev/heddle/internal/specs"
 	"heddle.dev/heddle/test/harness"
 )
-
-// gatewayPort is the one port that a site opens to the others.
-const gatewayPort = 30443
 
 // linkedSite is one of the sites of a lab, with the CA of its gateway, so that the test can play its links.
 type linkedSite struct {
@@ -67,14 +62,7 @@ func openSites(ctx context.Context, t *testing.T, lab string, count int) []*link
 	if cluster.Lab == nil {
 		t.Skip("skipped, not passed: several sites take a lab")
 	}
-	for _, c := range all {
-		if err := c.LoadImage(ctx, "heddle-nginx"); errors.Is(err, harness.ErrUnavailable) {
-			t.Skipf("skipped, not passed: %v", err)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := cluster.Lab.Firewall(ctx, gatewayPort); err != nil {
+	if err := cluster.Lab.Firewall(ctx, harness.GatewayPort); err != nil {
 		t.Fatal(err)
 	}
 	var out []*linkedSite
@@ -88,7 +76,11 @@ func openSites(ctx context.Context, t *testing.T, lab string, count int) []*link
 func foundSite(ctx context.Context, t *testing.T, id string, c *harness.Cluster) *linkedSite {
 	t.Helper()
 	s := &linkedSite{Cluster: c, id: id}
-	heddle(ctx, t, c, "site", "init", "--site-id", id, "--endpoint", s.endpoint(t), "--node-port", strconv.Itoa(gatewayPort), "--display-name", "Bank of "+id)
+	if err := c.InitSite(ctx, id); errors.Is(err, harness.ErrUnavailable) {
+		t.Skipf("skipped, not passed: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
 	var secret corev1.Secret
 	if err := c.Get(ctx, client.ObjectKey{Namespace: harness.SystemNamespace, Name: specs.GatewayCASecret}, &secret); err != nil {
 		t.Fatal(err)
@@ -113,26 +105,9 @@ func heddle(ctx context.Context, t *testing.T, c *harness.Cluster, args ...strin
 // partners has site a invite site b, and a person approve it. Each is called by the other's name as given.
 func partners(ctx context.Context, t *testing.T, a, b *linkedSite, nameOfA, nameOfB string) {
 	t.Helper()
-	var invite struct {
-		Token string `json:"token"`
-	}
-	if err := json.Unmarshal([]byte(heddle(ctx, t, a.Cluster, "site", "invite", nameOfB, "-o", "json")), &invite); err != nil {
+	if err := harness.JoinSites(ctx, a.Cluster, b.Cluster, nameOfA, nameOfB); err != nil {
 		t.Fatal(err)
 	}
-	heddle(ctx, t, b.Cluster, "site", "join", invite.Token, "--name", nameOfA)
-	var l v1alpha1.SiteLink
-	err := harness.Poll(ctx, func(ctx context.Context) error {
-		if err := b.Get(ctx, client.ObjectKey{Name: nameOfA}, &l); err != nil || l.Status.Check == "" {
-			return fmt.Errorf("there are no digits yet (%w)", err)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	heddle(ctx, t, a.Cluster, "site", "approve", nameOfB, l.Status.Check)
-	a.await(ctx, t, nameOfB, v1alpha1.LinkUp)
-	b.await(ctx, t, nameOfA, v1alpha1.LinkUp)
 }
 
 // await waits for the state of a partner.
@@ -166,7 +141,7 @@ func (s *linkedSite) endpoint(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("%s:%d", address, gatewayPort)
+	return fmt.Sprintf("%s:%d", address, harness.GatewayPort)
 }
 
 // create makes objects that the suite's lab is taken down with.

@@ -23,7 +23,9 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "drain", Tests: []string{"TestDrain"}},
 	{Name: "contracts", Tests: []string{"TestContractFromSource", "TestContractAsService", "TestDevelop"}},
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
-	{Name: "links", Tests: []string{"TestLinkDataPath", "TestNetworkOverSites"}},
+	{Name: "links", Tests: []string{"TestLinkDataPath"}},
+	{Name: "sites", Tests: []string{"TestNetworkOverSites", "TestThreeSites"}},
+	{Name: "linksecurity", Tests: []string{"TestLinkSecurity"}},
 	{Name: "linkfaults", Tests: []string{"TestLinkUnderFaults"}},
 	{Name: "linkcuts", Tests: []string{"TestLinkCut"}},
 	{Name: "faults", Tests: []string{

@@ -10,7 +10,7 @@ import (
 )
 
 // infrastructure are tests of the suite itself: they need no cluster.
-var infrastructure = map[string]bool{"TestMain": true, "TestEveryTestIsInOneShard": true, "TestPattern": true}
+var infrastructure = map[string]bool{"TestMain": true, "TestEveryTestIsInOneShard": true, "TestPattern": true, "TestSecretParts": true}
 
 func TestEveryTestIsInOneShard(t *testing.T) {
 	count := map[string]int{}

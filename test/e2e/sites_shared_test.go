@@ -11,9 +11,9 @@ import (
 	"heddle.dev/heddle/test/load"
 )
 
-// sharedNetwork is a network of which site a has the orderers and bank A, and site b has bank B; both have to endorse the
+// twoBanks is a network of which site a has the orderers and bank A, and site b has bank B; both have to endorse the
 // contract. All of it was set up by commands, and one port is open between the sites.
-type sharedNetwork struct {
+type twoBanks struct {
 	a, b *linkedSite
 	name string
 	// sides are a and b with a client of the bank's own peer.
@@ -33,10 +33,10 @@ type sideOf struct {
 }
 
 // openShared brings up two sites with one network, called trade, and its channel demo with the sample contract.
-func openShared(ctx context.Context, t *testing.T, lab string) *sharedNetwork {
+func openShared(ctx context.Context, t *testing.T, lab string) *twoBanks {
 	t.Helper()
 	sites := openSites(ctx, t, lab, 2)
-	n := &sharedNetwork{a: sites[0], b: sites[1], name: "trade"}
+	n := &twoBanks{a: sites[0], b: sites[1], name: "trade"}
 	n.sides = []*sideOf{
 		{linkedSite: n.a, partner: "bank-b", peer: "peer0-banka", foreign: "peer0-bankb", other: n.b, bank: "bankb"},
 		{linkedSite: n.b, partner: "bank-a", peer: "peer0-bankb", foreign: "peer0-banka", other: n.a, bank: "banka"},
@@ -59,7 +59,7 @@ func openShared(ctx context.Context, t *testing.T, lab string) *sharedNetwork {
 }
 
 // deploy has both sites deploy the contract that both have to endorse, and connects a client to each one's peer.
-func (n *sharedNetwork) deploy(ctx context.Context, t *testing.T) {
+func (n *twoBanks) deploy(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, s := range n.sides {
 		apply(ctx, t, s.Cluster, n.contract("asset", "AND('BankAMSP.peer', 'BankBMSP.peer')"))
@@ -80,7 +80,7 @@ func (n *sharedNetwork) deploy(ctx context.Context, t *testing.T) {
 }
 
 // contract is the sample contract under a name and a policy.
-func (n *sharedNetwork) contract(name, policy string) string {
+func (n *twoBanks) contract(name, policy string) string {
 	return fmt.Sprintf(`
 apiVersion: heddle.dev/v1alpha1
 kind: Chaincode
@@ -91,7 +91,7 @@ spec: {channel: demo, chaincodeName: %[2]s, image: %[3]s, endorsementPolicy: "%[
 
 // ordered deploys a contract that each bank may endorse alone, and connects a client at site b to it, which needs nothing
 // of site a but its orderers.
-func (n *sharedNetwork) ordered(ctx context.Context, t *testing.T) *load.Client {
+func (n *twoBanks) ordered(ctx context.Context, t *testing.T) *load.Client {
 	t.Helper()
 	for _, s := range n.sides {
 		apply(ctx, t, s.Cluster, n.contract("any", "OR('BankAMSP.peer', 'BankBMSP.peer')"))
@@ -109,7 +109,7 @@ func (n *sharedNetwork) ordered(ctx context.Context, t *testing.T) *load.Client 
 }
 
 // callers are the clients of both sides.
-func (n *sharedNetwork) callers() []*load.Client {
+func (n *twoBanks) callers() []*load.Client {
 	return []*load.Client{n.sides[0].caller, n.sides[1].caller}
 }
 

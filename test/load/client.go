@@ -57,6 +57,7 @@ type Client struct {
 	gateway  *client.Gateway
 	network  *client.Network
 	contract *client.Contract
+	id       *identity.X509Identity
 	sign     identity.Sign
 }
 
@@ -89,7 +90,7 @@ func Connect(target Target, user User) (*Client, error) {
 		return nil, errors.Join(fmt.Errorf("connect to gateway of %q: %w", target.Name, err), conn.Close())
 	}
 	network := gw.GetNetwork(target.Channel)
-	return &Client{target: target, conn: conn, gateway: gw, network: network, contract: network.GetContract(target.Chaincode), sign: sign}, nil
+	return &Client{target: target, conn: conn, gateway: gw, network: network, contract: network.GetContract(target.Chaincode), id: id, sign: sign}, nil
 }
 
 func signer(user User) (*identity.X509Identity, identity.Sign, error) {

@@ -46,6 +46,19 @@ func (c *Client) Block(ctx context.Context, number uint64) (*common.Block, error
 	return block, nil
 }
 
+// Config reads the newest config block of the channel from this very peer.
+func (c *Client) Config(ctx context.Context) (*common.Block, error) {
+	raw, err := c.query(ctx, "cscc", "GetConfigBlock", c.target.Channel)
+	if err != nil {
+		return nil, err
+	}
+	block := new(common.Block)
+	if err := proto.Unmarshal(raw, block); err != nil {
+		return nil, fmt.Errorf("decode config block of %q: %w", c.target.Name, err)
+	}
+	return block, nil
+}
+
 // Read asks the contract at this very peer; the gateway's Evaluate may choose another one.
 func (c *Client) Read(ctx context.Context, function string, args ...string) ([]byte, error) {
 	return c.query(ctx, c.target.Chaincode, function, args...)

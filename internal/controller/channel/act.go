@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	cb "github.com/hyperledger/fabric-protos-go-apiv2/common"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -276,60 +275,6 @@ func (r *Reconciler) adminOf(ctx context.Context, w *world, mspID string) (*iden
 		}
 	}
 	return nil, nil //nolint:nilnil // an organisation of another site
-}
-
-// submit hands the update to the first orderer that takes it.
-func (r *Reconciler) submit(ctx context.Context, w *world, up *channelconfig.Update) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	var last error
-	for _, n := range w.nodes {
-		if !n.orderer || !n.seen || !n.joined || n.status != admin.Active || !w.onLedger(n) {
-			continue
-		}
-		id, err := r.adminOf(ctx, w, w.orgs[n.org].MSPID)
-		if err != nil {
-			return err
-		}
-		envelope, err := up.Envelope(id, r.opts.Now())
-		if err != nil {
-			return err
-		}
-		orderer, err := r.orderer(ctx, w, n)
-		if err != nil {
-			return err
-		}
-		err = orderer.Broadcast(ctx, envelope)
-		if err == nil {
-			return nil
-		}
-		var refused *admin.StatusError
-		if errors.As(err, &refused) && !refused.Retry() {
-			return refusal(refused)
-		}
-		last = err
-	}
-	if done, err := r.submitAfar(ctx, w, up); done || err != nil {
-		return err
-	}
-	if last == nil {
-		return kube.Waiting(v1alpha1.ReasonWaitingForPod, 0, "Waiting for an active orderer to take a config update")
-	}
-	return kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for an orderer to take a config update: %s", last)
-}
-
-// refusal tells what an orderer's refusal of an update means.
-func refusal(e *admin.StatusError) error {
-	switch {
-	case e.Unsigned():
-		return kube.Stalled(v1alpha1.ReasonNeedsSignatures,
-			"The channel's policy asks for signatures of organisations that are not at this site: %s", e.Info)
-	case e.Stale():
-		return kube.Waiting(v1alpha1.ReasonProgressing, 250*time.Millisecond, "The configuration has moved on: computing the update again")
-	case e.Status == cb.Status_FORBIDDEN:
-		return kube.Stalled(v1alpha1.ReasonForbidden, "The orderers do not let this site write to the channel: %s", e.Info)
-	}
-	return fmt.Errorf("submit config update: %w", e)
 }
 
 // goneOr ends the round quietly when the network is being deleted.

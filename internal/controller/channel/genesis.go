@@ -139,10 +139,9 @@ func (r *Reconciler) complete(ctx context.Context, w *world) error {
 			missing = append(missing, "certificates of "+name)
 		}
 	}
-	for i := range w.roster.Orderers {
-		o := &w.roster.Orderers[i]
-		if _, ok := w.certs[o.Name]; slices.Contains(w.consenters, o.Name) && (!ok || w.orgs[o.Spec.Organization] == nil) {
-			missing = append(missing, "certificates of "+o.Name)
+	for _, o := range w.orderers() {
+		if _, ok := w.certs[o.name]; slices.Contains(w.consenters, o.name) && (!ok || w.orgs[o.org] == nil) {
+			missing = append(missing, "certificates of "+o.name)
 		}
 	}
 	if len(w.consenters) == 0 && len(w.channel.Spec.Consenters) == 0 {

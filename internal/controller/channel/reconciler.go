@@ -50,7 +50,9 @@ type Reconciler struct {
 	certs   map[types.UID]*seenCerts
 	// removed is since when orderers are part of a channel that they do not belong to.
 	removed map[removedKey]time.Time
-	pace    pace.Pace
+	// submitted is the update that each channel was last given.
+	submitted map[types.UID]submitted
+	pace      pace.Pace
 }
 
 // New makes the controller.
@@ -66,6 +68,8 @@ func New(opts Options) *Reconciler {
 		certs:   map[types.UID]*seenCerts{},
 		removed: map[removedKey]time.Time{},
 		pace:    pace.Pace{Now: opts.Now},
+
+		submitted: map[types.UID]submitted{},
 	}
 }
 
@@ -100,6 +104,7 @@ func (r *Reconciler) forget(req ctrl.Request) {
 	for uid, l := range r.ledgers {
 		if l.name == req.NamespacedName {
 			delete(r.ledgers, uid)
+			delete(r.submitted, uid)
 		}
 	}
 }

@@ -424,27 +424,3 @@ func (r *Reconciler) fetchGenesis(ctx context.Context, w *world) error {
 	}
 	return r.store(ctx, w, first, nil)
 }
-
-// submitAfar hands the update to an orderer of another site.
-func (r *Reconciler) submitAfar(ctx context.Context, w *world, up *channelconfig.Update) (bool, error) {
-	if len(w.remotes) == 0 {
-		return false, nil
-	}
-	id, err := r.anyAdmin(ctx, w)
-	if err != nil {
-		return false, err
-	}
-	envelope, err := up.Envelope(id, r.opts.Now())
-	if err != nil {
-		return false, err
-	}
-	done, err := r.afar(ctx, w, func(ctx context.Context, o *admin.Orderer) error { return o.Broadcast(ctx, envelope) })
-	var refused *admin.StatusError
-	if errors.As(err, &refused) && !refused.Retry() {
-		return false, refusal(refused)
-	}
-	if err != nil {
-		return false, kube.Waiting(v1alpha1.ReasonProgressing, 0, "Waiting for an orderer of the partner to take a config update: %s", err)
-	}
-	return done, nil
-}

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -143,5 +144,22 @@ func TestForeignConsenters(t *testing.T) {
 	}
 	if got := w.roster.Members(&v1alpha1.Channel{}); slices.Contains(got, "bankx") {
 		t.Errorf("members by default %v", got)
+	}
+}
+
+// A first block waits for the certificates of another site's orderer that is named, whose organization may be no member.
+func TestGenesisWaitsForForeignConsenter(t *testing.T) {
+	w := scene(channelconfig.Raft, 3, 3, "aaa")
+	stretch(t, w)
+	w.channel.Spec.Consenters = []string{"orderer0-ord", "orderer0-bankx"}
+	w.consenters = consentersOf(w.channel, w.roster, w.remotes)
+	w.certs = map[string]access.NodeCertificates{"orderer0-ord": {}}
+	r := New(Options{Namespaced: true})
+	if err := r.complete(t.Context(), w); err == nil || !strings.Contains(err.Error(), "certificates of orderer0-bankx") {
+		t.Errorf("got %v, want to wait for the certificates of orderer0-bankx", err)
+	}
+	w.certs["orderer0-bankx"] = access.NodeCertificates{}
+	if err := r.complete(t.Context(), w); err != nil {
+		t.Errorf("all certificates are there: %v", err)
 	}
 }

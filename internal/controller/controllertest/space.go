@@ -210,8 +210,10 @@ func (e *Space) Run(t *testing.T, deployment string, status corev1.PodStatus) *c
 	if err := e.Create(t.Context(), pod); err != nil {
 		t.Fatalf("create pod of %q: %v", deployment, err)
 	}
+	made := pod.DeepCopy()
 	pod.Status = status
-	if err := e.Status().Update(t.Context(), pod); err != nil {
+	// A patch, since controllers may have written to the pod meanwhile.
+	if err := e.Status().Patch(t.Context(), pod, client.MergeFrom(made)); err != nil {
 		t.Fatal(err)
 	}
 	return pod

@@ -299,7 +299,62 @@ func TestPartnersTellEachOther(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("certificates that come later", func(t *testing.T) { lateCertificates(t, a, b) })
 	t.Run("nobody speaks for others", func(t *testing.T) { nobodySpeaksForOthers(t, a, b) })
+}
+
+// lateCertificates has A export an orderer that has no certificates yet, and later others in their place.
+func lateCertificates(t *testing.T, a, b *site) {
+	t.Helper()
+	meta := metav1.ObjectMeta{Namespace: network, Name: "orderer1-banka", Labels: map[string]string{v1alpha1.LabelNetwork: network}}
+	orderer := &v1alpha1.Orderer{ObjectMeta: meta, Spec: v1alpha1.OrdererSpec{Organization: "banka"}}
+	a.make(orderer)
+	export := &v1alpha1.NodeExport{ObjectMeta: metav1.ObjectMeta{Namespace: network, Name: "all"}}
+	a.Get(t, export)
+	export.Status.Nodes = append(export.Status.Nodes, v1alpha1.ExportedNode{Name: meta.Name, Port: 7050}, v1alpha1.ExportedNode{Name: "peer1-banka", Port: 7051})
+	if err := a.Client.Status().Update(t.Context(), export); err != nil {
+		t.Fatal(err)
+	}
+	told := func(what string, certificate string) {
+		t.Helper()
+		b.Eventually(t, what, func(ctx context.Context) error {
+			o := &v1alpha1.Organization{ObjectMeta: metav1.ObjectMeta{Namespace: network, Name: "banka"}}
+			if err := b.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+				return err
+			}
+			got, peer := "", false
+			for _, n := range o.Spec.Remote.Nodes {
+				if n.Name == meta.Name {
+					got = n.Certificate
+				}
+				peer = peer || n.Name == "peer1-banka"
+			}
+			if got != certificate || !peer {
+				return fmt.Errorf("nodes %+v", o.Spec.Remote.Nodes)
+			}
+			return nil
+		})
+	}
+	told("the peer is told of, and the orderer not before it has certificates", "")
+	secret := a.nodeSecret(meta)
+	a.make(secret)
+	certified(t, a, orderer, time.Hour)
+	told("the orderer is told of", string(secret.Data[specs.KeyCert]))
+	secret.Data = a.nodeSecret(meta).Data
+	if err := a.Client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	certified(t, a, orderer, 2*time.Hour)
+	told("the renewed certificate is told of", string(secret.Data[specs.KeyCert]))
+}
+
+// certified says of an orderer what its controller says when there are certificates.
+func certified(t *testing.T, s *site, o *v1alpha1.Orderer, lifetime time.Duration) {
+	t.Helper()
+	o.Status.Certificates = []v1alpha1.CertificateStatus{{Name: "enrolment", NotAfter: metav1.NewTime(time.Now().Add(lifetime))}}
+	if err := s.Client.Status().Update(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // nobodySpeaksForOthers has A say things that are not A's to say.

@@ -102,6 +102,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		For(&v1alpha1.SiteLink{}, telling).
 		Watches(&v1alpha1.Network{}, all, telling).
 		Watches(&v1alpha1.Organization{}, all, telling).
+		Watches(&v1alpha1.Orderer{}, all, telling).
 		Watches(&v1alpha1.Channel{}, all, telling).
 		Watches(&v1alpha1.NodeExport{}, all, telling).
 		WatchesRawSource(source.Channel(r.wake, &handler.EnqueueRequestForObject{})).
@@ -120,6 +121,10 @@ func matters(e event.UpdateEvent) bool {
 	case *v1alpha1.Organization:
 		was, ok := e.ObjectOld.(*v1alpha1.Organization)
 		return !ok || was.Status.MSPHash != now.Status.MSPHash || kube.IsReady(was) != kube.IsReady(now)
+	case *v1alpha1.Orderer:
+		// Partners put an orderer's certificates into their channels.
+		was, ok := e.ObjectOld.(*v1alpha1.Orderer)
+		return !ok || !equality.Semantic.DeepEqual(was.Status.Certificates, now.Status.Certificates)
 	case *v1alpha1.Channel:
 		was, ok := e.ObjectOld.(*v1alpha1.Channel)
 		return !ok || was.Status.GenesisHash != now.Status.GenesisHash

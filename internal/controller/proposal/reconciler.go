@@ -83,13 +83,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return kube.Reconcile(ctx, r.rounds, req, &v1alpha1.Proposal{}, kube.Flow[*v1alpha1.Proposal]{
 		Steps: func(ctx context.Context, p *v1alpha1.Proposal) error {
 			w.proposal, w.now, w.state = p, r.opts.Now(), p.Status.State
-			if err := w.final(); err != nil || w.state == v1alpha1.ProposalSubmitted {
-				return err
+			err := r.round(ctx, w)
+			if failed := r.prune(ctx, w); failed != nil {
+				return failed
 			}
-			return kube.Run(ctx, w, r.look, r.moved, r.expired, r.explain, r.hear, r.decide)
+			return err
 		},
 		Status: func(p *v1alpha1.Proposal) { w.report(p) },
 	})
+}
+
+func (r *Reconciler) round(ctx context.Context, w *world) error {
+	if err := w.final(); err != nil || w.state == v1alpha1.ProposalSubmitted {
+		return err
+	}
+	return kube.Run(ctx, w, r.look, r.moved, r.expired, r.explain, r.hear, r.decide)
 }
 
 // Register adds the controller to a manager.

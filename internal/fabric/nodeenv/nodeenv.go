@@ -50,6 +50,11 @@ const (
 	gossipDial    = "1s"
 	callTimeout   = "8s"
 	reconnectCeil = "5s"
+	// silentAfter is the least that gRPC allows between pings.
+	silentAfter = "10s"
+	silentFor   = "5s"
+	// dialTimeout is above four round trips between far sites.
+	dialTimeout = "2s"
 	// forwardTimeout is above an election on lan timing.
 	forwardTimeout = "2s"
 	// defaultLog is Fabric's without a line for every call, every transaction and

@@ -42,6 +42,10 @@ func Orderer(c OrdererConfig) []Var {
 		// How long a Raft follower tries to hand a transaction to a leader that
 		// is gone; 7 s unless told, and the client waits all the while.
 		Var{"ORDERER_GENERAL_CLUSTER_RPCTIMEOUT", forwardTimeout},
+		// How long an orderer tries to reach another one before it copies blocks:
+		// one that restarts dials itself too, before it serves, and waits all the
+		// while; 5 s unless told.
+		Var{"ORDERER_GENERAL_CLUSTER_DIALTIMEOUT", dialTimeout},
 		Var{"ORDERER_GENERAL_KEEPALIVE_SERVERMININTERVAL", keepaliveMin},
 		Var{"ORDERER_CHANNELPARTICIPATION_ENABLED", "true"},
 		// Genesis blocks of large networks outgrow the default of 1 MB.

@@ -1,6 +1,7 @@
 // Package reload tells nginx of changed configurations and keys. It runs beside nginx in the same pod, sees its
 // process, and watches the folders that nginx reads: when a file there changes, nginx's master gets SIGHUP, checks the
-// configuration, and starts new workers, while the old ones go on with the connections that they have.
+// configuration, and starts new workers, while the old ones go on with the connections that they have. Those that have one
+// to a node which is not exported any more are ended.
 //
 // What stands in the folders is decided by controllers; nginx itself refuses what it cannot use and goes on with what it
 // had. Nothing is started here.
@@ -35,6 +36,9 @@ const (
 type Options struct {
 	// Folders that nginx reads. One that is not there is empty.
 	Folders []string
+	// Config is a link's configuration among them: connections to nodes that it does not export any more are ended. Empty:
+	// there is none.
+	Config string
 	// PIDFile is where nginx's master writes its number, which has to be one of this process's own namespace.
 	PIDFile string
 	// Every is the time between two looks.
@@ -50,6 +54,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) {
 	var loaded, last string
 	var at time.Time
+	taken := newTakenBack(o)
 	tick := time.NewTicker(o.Every)
 	defer tick.Stop()
 	for {
@@ -58,8 +63,10 @@ func Run(ctx context.Context, o Options) {
 			if err = reload(o.PIDFile); err == nil {
 				loaded, at = wanted, time.Now()
 				o.Log.Info("nginx reloads", "files", wanted[:12])
+				taken.look(at)
 			}
 		}
+		taken.cut(ctx, time.Now())
 		// The same trouble is told once.
 		if now := fmt.Sprint(err); now != last {
 			if last = now; err != nil {
@@ -119,23 +126,32 @@ func read(path string) ([]byte, error) {
 
 // reload signals nginx's master, after a look whether the number is still its own.
 func reload(pidFile string) error {
-	raw, err := read(pidFile)
+	pid, err := master(pidFile)
 	if err != nil {
 		return fmt.Errorf("find nginx: %w", err)
-	}
-	pid, err := strconv.Atoi(string(bytes.TrimSpace(raw)))
-	if err != nil || pid < 2 {
-		return fmt.Errorf("find nginx: %q is no process", pidFile)
-	}
-	name, err := read(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return fmt.Errorf("find nginx: %w", err)
-	}
-	if string(bytes.TrimSpace(name)) != "nginx" {
-		return fmt.Errorf("find nginx: process %d is %q", pid, bytes.TrimSpace(name))
 	}
 	if err := unix.Kill(pid, unix.SIGHUP); err != nil {
 		return fmt.Errorf("signal nginx: %w", err)
 	}
 	return nil
+}
+
+// master is the number of nginx's master.
+func master(pidFile string) (int, error) {
+	raw, err := read(pidFile)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(raw)))
+	if err != nil || pid < 2 {
+		return 0, fmt.Errorf("%q is no process", pidFile)
+	}
+	name, err := read(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return 0, err
+	}
+	if string(bytes.TrimSpace(name)) != "nginx" {
+		return 0, fmt.Errorf("process %d is %q", pid, bytes.TrimSpace(name))
+	}
+	return pid, nil
 }

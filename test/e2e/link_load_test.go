@@ -104,22 +104,27 @@ func (l *bothSides) whole(t *testing.T) {
 func (l *bothSides) errors(t *testing.T) {
 	t.Helper()
 	for i, r := range l.results {
-		var longest, fate load.Failure
-		for _, f := range r.Failures {
-			if errors.Is(f.Err, load.ErrFateUnknown) {
-				if f.Took() > fate.Took() {
-					fate = f
-				}
-			} else if f.Took() > longest.Took() {
-				longest = f
-			}
-		}
+		longest, fate := longestWaits(r)
 		progress("%s: %s: %d failed; the longest wait for an error was %.1f s; for the fate of one that was on its way, %.1f s",
 			t.Name(), l.n.sides[i].id, len(r.Failures), longest.Took().Seconds(), fate.Took().Seconds())
 		if longest.Took() > errorWithin+busy {
 			t.Errorf("a caller at %s waited %.1f s for %q, want at most %.0f s", l.n.sides[i].id, longest.Took().Seconds(), longest.Err, errorWithin.Seconds())
 		}
 	}
+}
+
+// longestWaits are those for an error, and for the fate of what orderers had taken.
+func longestWaits(r load.Result) (plain, fate load.Failure) {
+	for _, f := range r.Failures {
+		if errors.Is(f.Err, load.ErrFateUnknown) {
+			if f.Took() > fate.Took() {
+				fate = f
+			}
+		} else if f.Took() > plain.Took() {
+			plain = f
+		}
+	}
+	return plain, fate
 }
 
 // back demands that the full rate was there again soon after a moment, from both sides.

@@ -62,12 +62,7 @@ func openShared(ctx context.Context, t *testing.T, lab string) *twoBanks {
 func (n *twoBanks) deploy(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, s := range n.sides {
-		apply(ctx, t, s.Cluster, fmt.Sprintf(`
-apiVersion: heddle.dev/v1alpha1
-kind: Chaincode
-metadata: {name: demo-asset, namespace: %s}
-spec: {channel: demo, chaincodeName: asset, image: %s, endorsementPolicy: "AND('BankAMSP.peer', 'BankBMSP.peer')"}
-`, n.name, assetImage))
+		apply(ctx, t, s.Cluster, n.contract("asset", "AND('BankAMSP.peer', 'BankBMSP.peer')"))
 	}
 	for _, s := range n.sides {
 		ready(ctx, t, s.Cluster, chaincode(n.name, "demo"))
@@ -82,6 +77,35 @@ spec: {channel: demo, chaincodeName: asset, image: %s, endorsementPolicy: "AND('
 		s.caller = found[0]
 		submit(ctx, t, found, "first-of-"+s.id)
 	}
+}
+
+// contract is the sample contract under a name and a policy.
+func (n *twoBanks) contract(name, policy string) string {
+	return fmt.Sprintf(`
+apiVersion: heddle.dev/v1alpha1
+kind: Chaincode
+metadata: {name: demo-%[2]s, namespace: %[1]s}
+spec: {channel: demo, chaincodeName: %[2]s, image: %[3]s, endorsementPolicy: "%[4]s"}
+`, n.name, name, assetImage, policy)
+}
+
+// ordered deploys a contract that each bank may endorse alone, and connects a client at site b to it, which needs nothing
+// of site a but its orderers.
+func (n *twoBanks) ordered(ctx context.Context, t *testing.T) *load.Client {
+	t.Helper()
+	for _, s := range n.sides {
+		apply(ctx, t, s.Cluster, n.contract("any", "OR('BankAMSP.peer', 'BankBMSP.peer')"))
+	}
+	for _, s := range n.sides {
+		ready(ctx, t, s.Cluster, &v1alpha1.Chaincode{ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: "demo-any"}})
+	}
+	found, done, err := n.b.Clients(ctx, n.name, "demo", "any")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(done)
+	submit(ctx, t, found, "ordered")
+	return found[0]
 }
 
 // callers are the clients of both sides.

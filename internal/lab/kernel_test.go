@@ -98,7 +98,7 @@ func TestWAN(t *testing.T) {
 			}
 			t.Cleanup(func() { ns.Close() })
 			nodes[n.Name] = ns
-			l, err := listenIn(t.Context(), ns, "tcp", n.addr().String()+":80")
+			l, err := listenIn(t.Context(), ns, n.addr().String()+":80")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +184,7 @@ func TestWAN(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	l, err := listenIn(t.Context(), ns, "tcp", s2.Nodes[0].addr().String()+":80")
+	l, err := listenIn(t.Context(), ns, s2.Nodes[0].addr().String()+":80")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func hub() netip.Addr { return addr4(10, 200, 0, 1) }
 // the machine's own network, when somebody first connects: a lab that builds
 // nothing does not pay for it.
 func (s *supervisor) serveModules(ctx context.Context) error {
-	l, err := listenIn(ctx, s.wan.ns, "tcp", netip.AddrPortFrom(hub(), modulesPort).String())
+	l, err := listenIn(ctx, s.wan.ns, netip.AddrPortFrom(hub(), modulesPort).String())
 	if err != nil {
 		return fmt.Errorf("open the port of the module proxy: %w", err)
 	}

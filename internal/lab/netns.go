@@ -113,13 +113,13 @@ func portOf(l net.Listener) int {
 	return 0
 }
 
-// listenIn listens on address inside ns.
-func listenIn(ctx context.Context, ns *os.File, network, address string) (net.Listener, error) {
+// listenIn listens on a TCP address inside ns.
+func listenIn(ctx context.Context, ns *os.File, address string) (net.Listener, error) {
 	var listener net.Listener
 	err := inNetns(ns, func() error {
 		var c net.ListenConfig
 		var err error
-		listener, err = c.Listen(ctx, network, address)
+		listener, err = c.Listen(ctx, "tcp", address)
 		return err
 	})
 	return listener, err

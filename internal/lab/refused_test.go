@@ -32,7 +32,7 @@ func TestRefused(t *testing.T) {
 	}
 	host := p.Sites[1].Nodes[0].addr().String()
 	for _, port := range []string{":80", ":81"} {
-		l, err := listenIn(t.Context(), spaces[1], "tcp", host+port)
+		l, err := listenIn(t.Context(), spaces[1], host+port)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,6 +44,8 @@ type shape struct {
 	Fabric string
 	// Orderer is the content of the orderers' template.
 	Orderer string
+	// Partners are the SiteLinks of the network's other sites; what they propose is signed.
+	Partners []string
 }
 
 var networkTemplate = template.Must(template.New("network").Parse(`
@@ -67,6 +69,12 @@ spec:
   channels:
   {{- range .Channels}}
   - {name: {{.}} }
+  {{- end}}
+  {{- with .Partners}}
+  partners:
+  {{- range .}}
+  - {link: {{.}}, proposals: Sign}
+  {{- end}}
   {{- end}}
   {{- with .Clients}}
   clientNamespaces:

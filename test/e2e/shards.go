@@ -25,6 +25,7 @@ var Shards = []Shard{ //nolint:gochecknoglobals // a constant table
 	{Name: "samples", Tests: []string{"TestSamples", "TestContractsOfOthers"}},
 	{Name: "links", Tests: []string{"TestLinkDataPath"}},
 	{Name: "sites", Tests: []string{"TestNetworkOverSites", "TestThreeSites"}},
+	{Name: "consenters", Tests: []string{"TestBFTOverSites", "TestRaftOverSites"}},
 	{Name: "linksecurity", Tests: []string{"TestLinkSecurity"}},
 	{Name: "linkfaults", Tests: []string{"TestLinkUnderFaults"}},
 	{Name: "linkcuts", Tests: []string{"TestLinkCut"}},

@@ -22,7 +22,7 @@ type overSites struct{ a, b *linkedSite }
 
 const (
 	// tradeNetwork and bothBanks are the network of the tests over sites, and the policy that asks two of them.
-	tradeNetwork = "trade"
+	tradeNetwork  = "trade"
 	bothBanks     = "AND('BankAMSP.peer', 'BankBMSP.peer')"
 	privateOffers = tradeNetwork + "/" + demoChannel + "/private"
 )

@@ -4,17 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"time"
 
-	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"heddle.dev/heddle/api/v1alpha1"
-	"heddle.dev/heddle/internal/fabric/admin"
-	"heddle.dev/heddle/internal/fabric/identity"
-	"heddle.dev/heddle/internal/pki"
 	"heddle.dev/heddle/test/load"
 )
 
@@ -99,37 +93,4 @@ func (c *Cluster) Orderers(ctx context.Context, network string) ([]string, error
 		out = append(out, list.Items[i].Name)
 	}
 	return out, nil
-}
-
-// OrdererBlock reads a block from one orderer, as the administrator of the orderer's organization.
-func (c *Cluster) OrdererBlock(ctx context.Context, network, orderer, channelID string, number uint64) (*common.Block, error) {
-	var o v1alpha1.Orderer
-	if err := c.Get(ctx, client.ObjectKey{Namespace: network, Name: orderer}, &o); err != nil {
-		return nil, fmt.Errorf("read orderer %q: %w", orderer, err)
-	}
-	user, err := c.Admin(ctx, network, o.Spec.Organization)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := c.TLSRoots(ctx, network, o.Spec.Organization)
-	if err != nil {
-		return nil, err
-	}
-	key, err := pki.ParseKey(user.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read administrator of %q: %w", o.Spec.Organization, err)
-	}
-	id, err := identity.New(user.MSPID, user.Cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("use administrator of %q: %w", o.Spec.Organization, err)
-	}
-	conn, err := admin.Target{
-		Address: fmt.Sprintf("%s.%s:%d", orderer, network, v1alpha1.PortOrderer), ServerName: orderer + "." + network, Roots: roots,
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return c.Dial(ctx, address) },
-	}.Connect()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return admin.NewOrderer(conn, id, time.Now).Block(ctx, channelID, number)
 }

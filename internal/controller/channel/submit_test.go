@@ -1,7 +1,6 @@
 package channel
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -65,7 +64,7 @@ func TestSubmitRests(t *testing.T) {
 	w := &world{channel: &v1alpha1.Channel{}, ledger: &channelconfig.Config{Channel: channelconfig.Channel{Consensus: channelconfig.BFT}}}
 	r.submitted[w.channel.UID] = submitted{raw: []byte("update"), at: now}
 	tries := func(raw string) bool {
-		return r.submit(context.Background(), w, &channelconfig.Update{Raw: []byte(raw)}) != nil
+		return r.submit(t.Context(), w, &channelconfig.Update{Raw: []byte(raw)}) != nil
 	}
 	if tries("update") || !tries("another one") {
 		t.Error("want a rest for the same update, and none for another one")

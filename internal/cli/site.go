@@ -53,11 +53,11 @@ type siteInitFlags struct {
 func (a *app) siteInitCommand() *cobra.Command {
 	f := &siteInitFlags{}
 	c := &cobra.Command{
-		Use:   "init --endpoint HOST:PORT",
+		Use:   "init [--endpoint HOST:PORT]",
 		Short: "Set this cluster up as a site that others can be partners with",
 		Long: `Makes the Site of this cluster: its siteID, the CA that it proves itself with, and the gateway, whose one public port is all
 that partners ever reach. The endpoint is where they reach it; leading it there (a firewall, a load balancer, a name) is up
-to you. Running it again changes what is given.`,
+to you. Running it again changes what is given, and nothing else.`,
 		Example: a.text(`  %[1]s site init --endpoint gateway.bank-a.example:30443 --node-port 30443 --display-name "Bank A"
   %[1]s site init --endpoint gateway.bank-a.example:443 --service LoadBalancer`),
 		Args:              arguments(0, 0),
@@ -65,7 +65,7 @@ to you. Running it again changes what is given.`,
 		RunE:              func(c *cobra.Command, _ []string) error { return a.siteInit(c.Context(), f, c.Flags().Changed) },
 	}
 	fl := c.Flags()
-	fl.StringArrayVar(&f.endpoints, "endpoint", nil, "public address of the gateway as HOST:PORT; repeat for others, the preferred one first (required)")
+	fl.StringArrayVar(&f.endpoints, "endpoint", nil, "public address of the gateway as HOST:PORT; repeat for others, the preferred one first (required for a new site)")
 	fl.StringVar(&f.name, "display-name", "", "what people at the partners see")
 	fl.StringVar(&f.id, "site-id", "", "name of the site in certificates, for good (a random one unless given)")
 	fl.StringVar(&f.service, "service", string(v1alpha1.GatewayNodePort), "NodePort, LoadBalancer or ClusterIP: how the gateway is reached from outside")

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -176,25 +177,25 @@ func Eventually(ctx context.Context, try func() error) error {
 // that is started again, or one of another run, finds its own still free.
 const firstPort, lastPort = 10000, 29999
 
-// freePorts draws ports that nothing listens on.
+// drawn are ports that nodes of this process have, or are about to listen on.
+var drawn sync.Map //nolint:gochecknoglobals // ports are the process's own
+
+// freePorts draws ports that nothing listens on, and none twice.
 func freePorts(n int) ([]string, error) {
 	var out []string
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			_ = l.Close()
-		}
-	}()
 	for tries := 0; len(out) < n; tries++ {
-		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort+1))
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-		if err != nil && tries > 100*n {
-			return nil, fmt.Errorf("find %d free ports: %w", n, err)
+		if tries > 100*n {
+			return nil, fmt.Errorf("find %d free ports: %d draws found %d", n, tries, len(out))
 		}
+		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort+1))
+		if _, taken := drawn.LoadOrStore(port, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
 			continue
 		}
-		listeners = append(listeners, l)
+		_ = l.Close()
 		out = append(out, port)
 	}
 	return out, nil

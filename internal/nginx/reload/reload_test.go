@@ -84,6 +84,29 @@ func (s site) write(t *testing.T, config string) {
 	}
 }
 
+// run starts nginx with the folder's configuration, and what reloads it, until the test ends.
+func (s site) run(t *testing.T, o Options) {
+	t.Helper()
+	cmd := exec.Command("/usr/sbin/nginx", "-e", "stderr", "-c", filepath.Join(s.folder, "nginx.conf"))
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	o.Every, o.Log = 20*time.Millisecond, slog.New(slog.NewTextHandler(t.Output(), nil))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		Run(ctx, o)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+}
+
 func say(t *testing.T, address string) (net.Conn, *bufio.Reader, string) {
 	t.Helper()
 	c, err := net.Dial("tcp", address)
@@ -102,7 +125,7 @@ func say(t *testing.T, address string) (net.Conn, *bufio.Reader, string) {
 
 // TestReload: real nginx takes a changed file, goes on with a stream from before, and survives a file that it refuses.
 func TestReload(t *testing.T) {
-	const program, module = "/usr/sbin/nginx", "/usr/lib/nginx/modules/ngx_stream_module.so"
+	const module = "/usr/lib/nginx/modules/ngx_stream_module.so"
 	if _, err := os.Stat(module); err != nil {
 		t.Skip("nginx is not there: apt-get install nginx-light libnginx-mod-stream")
 	}
@@ -111,28 +134,7 @@ func TestReload(t *testing.T) {
 		return fmt.Sprintf("load_module %s; daemon off; worker_processes 1; pid %s; error_log stderr; events {} stream { server { listen %s; proxy_pass %s; } }", module, pid, listen, to)
 	}
 	s.write(t, config(server(t, "one")))
-	cmd := exec.Command(program, "-e", "stderr", "-c", filepath.Join(s.folder, "nginx.conf"))
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		Run(ctx, Options{
-			Folders: []string{s.folder, filepath.Join(s.folder, "none")}, PIDFile: pid, Every: 20 * time.Millisecond,
-			Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		})
-		close(done)
-	}()
-	defer func() {
-		cancel()
-		<-done
-	}()
+	s.run(t, Options{Folders: []string{s.folder, filepath.Join(s.folder, "none")}, PIDFile: pid})
 	var stream net.Conn
 	var from *bufio.Reader
 	eventually(t, "the first server answers", func() bool {

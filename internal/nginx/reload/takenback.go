@@ -1,20 +1,16 @@
 package reload
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"heddle.dev/heddle/internal/nginx"
+	"heddle.dev/heddle/internal/nginx/tcptable"
 )
 
 const (
@@ -30,8 +27,6 @@ const (
 	sweep = time.Minute
 	// lookupTimeout bounds the search for a node's address.
 	lookupTimeout = 3 * time.Second
-	// maxSockets bounds what is read of the pod's sockets.
-	maxSockets = 1 << 16
 )
 
 // takenBack are the nodes that were exported and are not any more. nginx cannot end single connections: a worker of a
@@ -126,7 +121,7 @@ func endWorkers(pidFile string, gone map[netip.AddrPort]bool, log *slog.Logger) 
 	if err != nil {
 		return fmt.Errorf("find nginx: %w", err)
 	}
-	inodes, err := sockets(gone)
+	inodes, err := inodesTo(gone)
 	if err != nil || len(inodes) == 0 {
 		return err
 	}
@@ -201,58 +196,13 @@ func hasSocket(pid int, inodes map[string]bool) (bool, error) {
 	return false, nil
 }
 
-// sockets are the inodes of this network namespace's connections to the addresses.
-func sockets(to map[netip.AddrPort]bool) (map[string]bool, error) {
+// inodesTo are the inodes of this network namespace's connections to the addresses.
+func inodesTo(gone map[netip.AddrPort]bool) (map[string]bool, error) {
 	out := map[string]bool{}
-	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // no IPv6
+	err := tcptable.Each(func(s tcptable.Socket) {
+		if gone[s.Remote] {
+			out[s.Inode] = true
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read sockets: %w", err)
-		}
-		err = findSockets(f, to, out)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("read sockets: %w", err)
-		}
-	}
-	return out, nil
-}
-
-// findSockets reads the kernel's table: the remote address stands third in each line, the inode tenth.
-func findSockets(r io.Reader, to map[netip.AddrPort]bool, out map[string]bool) error {
-	lines := bufio.NewScanner(r)
-	for n := 0; lines.Scan(); n++ {
-		if n > maxSockets {
-			return errors.New("there is no end of them")
-		}
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 10 {
-			continue
-		}
-		if remote, ok := parseAddress(fields[2]); ok && to[remote] {
-			out[fields[9]] = true
-		}
-	}
-	return lines.Err()
-}
-
-// parseAddress reads an address in the kernel's way: words of 32 bits in the machine's order, which is little-endian.
-func parseAddress(text string) (netip.AddrPort, bool) {
-	host, number, _ := strings.Cut(text, ":")
-	port, err := strconv.ParseUint(number, 16, 16)
-	if err != nil {
-		return netip.AddrPort{}, false
-	}
-	raw, err := hex.DecodeString(host)
-	if err != nil || len(raw)%4 != 0 {
-		return netip.AddrPort{}, false
-	}
-	for i := 0; i < len(raw); i += 4 {
-		slices.Reverse(raw[i : i+4])
-	}
-	a, ok := netip.AddrFromSlice(raw)
-	return netip.AddrPortFrom(a.Unmap(), uint16(port)), ok
+	})
+	return out, err
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"heddle.dev/heddle/internal/nginx"
+	"heddle.dev/heddle/internal/nginx/tcptable"
 	"heddle.dev/heddle/internal/pki"
 )
 
@@ -245,3 +246,14 @@ func endOf(path string) (time.Time, error) {
 
 // ReadTimeout bounds a scrape's request.
 const ReadTimeout = 5 * time.Second
+
+// openSockets counts this network namespace's established connections by local port.
+func openSockets() (map[int]int, error) {
+	out := map[int]int{}
+	err := tcptable.Each(func(s tcptable.Socket) {
+		if s.Established {
+			out[int(s.Local.Port())]++
+		}
+	})
+	return out, err
+}

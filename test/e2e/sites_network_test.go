@@ -45,7 +45,7 @@ func TestNetworkOverSites(t *testing.T) {
 		}
 	}
 	partners(ctx, t, o.a, o.b, "bank-a", "bank-b")
-	o.share(ctx, t)
+	shareTrade(ctx, t, o.a, o.b)
 	o.fromSource(ctx, t)
 	t.Run("transactions from either side", func(t *testing.T) { o.transactions(ctx, t) })
 	t.Run("private data", func(t *testing.T) { o.privateData(ctx, t) })
@@ -69,25 +69,6 @@ func TestNetworkOverSites(t *testing.T) {
 }
 
 func (o *overSites) sites() []*linkedSite { return []*linkedSite{o.a, o.b} }
-
-// share stretches a network and a channel over both sites.
-func (o *overSites) share(ctx context.Context, t *testing.T) {
-	t.Helper()
-	apply(ctx, t, o.a.Cluster, shape{
-		Name: tradeNetwork, Consensus: "Raft", Orderers: 3, Channels: []string{demoChannel}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
-	}.yaml(t))
-	ready(ctx, t, o.a.Cluster, network(tradeNetwork))
-	heddle(ctx, t, o.a.Cluster, "network", "invite", tradeNetwork, "bank-b")
-	heddle(ctx, t, o.b.Cluster, "network", "join", tradeNetwork, "--from", "bank-a", "--org", "bankb:BankBMSP:peers=1")
-	ready(ctx, t, o.b.Cluster, network(tradeNetwork))
-	progress("both sites have the network")
-	heddle(ctx, t, o.a.Cluster, "channel", "invite", tradeNetwork+"/"+demoChannel, "bankb")
-	heddle(ctx, t, o.b.Cluster, "channel", "accept", tradeNetwork+"/"+demoChannel, "--from", "bank-a")
-	for _, s := range o.sites() {
-		ready(ctx, t, s.Cluster, sharedChannel())
-	}
-	progress("both sites have the channel")
-}
 
 func sharedChannel() *v1alpha1.Channel {
 	return &v1alpha1.Channel{ObjectMeta: metav1.ObjectMeta{Namespace: tradeNetwork, Name: demoChannel}}

@@ -36,26 +36,34 @@ type sideOf struct {
 func openShared(ctx context.Context, t *testing.T, lab string) *twoBanks {
 	t.Helper()
 	sites := openSites(ctx, t, lab, 2)
-	n := &twoBanks{a: sites[0], b: sites[1], name: "trade"}
+	n := &twoBanks{a: sites[0], b: sites[1], name: tradeNetwork}
 	n.sides = []*sideOf{
 		{linkedSite: n.a, partner: "bank-b", peer: "peer0-banka", foreign: "peer0-bankb", other: n.b, bank: "bankb"},
 		{linkedSite: n.b, partner: "bank-a", peer: "peer0-bankb", foreign: "peer0-banka", other: n.a, bank: "banka"},
 	}
 	partners(ctx, t, n.a, n.b, "bank-a", "bank-b")
-	apply(ctx, t, n.a.Cluster, shape{
-		Name: n.name, Consensus: "Raft", Orderers: 3, Channels: []string{"demo"}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
-	}.yaml(t))
-	ready(ctx, t, n.a.Cluster, network(n.name))
-	heddle(ctx, t, n.a.Cluster, "network", "invite", n.name, "bank-b")
-	heddle(ctx, t, n.b.Cluster, "network", "join", n.name, "--from", "bank-a", "--org", "bankb:BankBMSP:peers=1")
-	ready(ctx, t, n.b.Cluster, network(n.name))
-	heddle(ctx, t, n.a.Cluster, "channel", "invite", n.name+"/demo", "bankb")
-	heddle(ctx, t, n.b.Cluster, "channel", "accept", n.name+"/demo", "--from", "bank-a")
-	for _, s := range n.sides {
-		ready(ctx, t, s.Cluster, &v1alpha1.Channel{ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: "demo"}})
-	}
+	shareTrade(ctx, t, n.a, n.b)
 	n.deploy(ctx, t)
 	return n
+}
+
+// shareTrade stretches a network and a channel over two sites that are partners: a has the orderers and bank A, b bank B.
+func shareTrade(ctx context.Context, t *testing.T, a, b *linkedSite) {
+	t.Helper()
+	apply(ctx, t, a.Cluster, shape{
+		Name: tradeNetwork, Consensus: "Raft", Orderers: 3, Channels: []string{demoChannel}, Orgs: []org{{Name: "banka", MSP: "BankAMSP", Peers: 1}},
+	}.yaml(t))
+	ready(ctx, t, a.Cluster, network(tradeNetwork))
+	heddle(ctx, t, a.Cluster, "network", "invite", tradeNetwork, "bank-b")
+	heddle(ctx, t, b.Cluster, "network", "join", tradeNetwork, "--from", "bank-a", "--org", "bankb:BankBMSP:peers=1")
+	ready(ctx, t, b.Cluster, network(tradeNetwork))
+	progress("both sites have the network")
+	heddle(ctx, t, a.Cluster, "channel", "invite", tradeNetwork+"/"+demoChannel, "bankb")
+	heddle(ctx, t, b.Cluster, "channel", "accept", tradeNetwork+"/"+demoChannel, "--from", "bank-a")
+	for _, s := range []*linkedSite{a, b} {
+		ready(ctx, t, s.Cluster, sharedChannel())
+	}
+	progress("both sites have the channel")
 }
 
 // deploy has both sites deploy the contract that both have to endorse, and connects a client to each one's peer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,8 +18,8 @@ import (
 // logTail is how many lines of a log a report has.
 const logTail = 40
 
-// Report tells the state of a network for the log of a failed test: conditions, pods, events' warnings, and the end of
-// the operator's log.
+// Report tells the state of a network for the log of a failed test: conditions, pods, and the ends of their logs and of
+// the operator's.
 func (c *Cluster) Report(ctx context.Context, network string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "state of network %q\n", network)
@@ -58,18 +59,18 @@ func (c *Cluster) reportPods(ctx context.Context, out io.Writer, network string)
 	}
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		ok := p.Status.Phase == corev1.PodRunning
 		fmt.Fprintf(out, "  pod %s: %s", p.Name, p.Status.Phase)
-		for _, s := range p.Status.ContainerStatuses {
-			ok = ok && s.Ready
+		states := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
+		for _, s := range states {
 			fmt.Fprintf(out, ", %s ready=%v restarts=%d", s.Name, s.Ready, s.RestartCount)
 			if w := s.State.Waiting; w != nil {
 				fmt.Fprintf(out, " (%s: %s)", w.Reason, w.Message)
 			}
 		}
 		fmt.Fprintln(out)
-		if !ok && len(p.Spec.Containers) > 0 {
-			c.reportLog(ctx, out, p, p.Spec.Containers[0].Name)
+		for _, s := range states {
+			fmt.Fprintf(out, "    log of %s\n", s.Name)
+			c.reportLog(ctx, out, p, s.Name)
 		}
 	}
 }

@@ -75,6 +75,10 @@ func openSecured(ctx context.Context, t *testing.T) *secured {
 	}
 	p.intoA, p.intoB, p.cIntoA = link(p.b, p.a), link(p.a, p.b), link(p.c, p.a)
 	p.atA, p.atB = way{from: p.a.Cluster, to: peerB + ":7051"}, way{from: p.b.Cluster, to: peerA + ":7051"}
+	// a's gateway reloads at most every ten seconds. A NodeImport waits for that, and c has none.
+	if err := harness.Poll(ctx, func(ctx context.Context) error { return p.cIntoA.once(ctx, t, peerA, p.rootsA) }); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

@@ -21,8 +21,12 @@ import (
 // succeed a moment later.
 const settle = 40 * time.Second
 
-// exitNotReady is what "heddle tx" ends with then.
-const exitNotReady = 3
+const (
+	// exitNotReady is what "heddle tx" ends with then.
+	exitNotReady = 3
+	// contractRefused is what it says when an endorser's contract returned an error.
+	contractRefused = "the contract refused"
+)
 
 // transaction is one "heddle tx" with what has to come of it.
 type transaction struct {
@@ -64,7 +68,8 @@ func (x transaction) do(ctx context.Context, c *harness.Cluster, contract, bookm
 		out, err := c.Heddle(ctx, args...)
 		bookmark, wrong := x.judge(out, err)
 		var exit *exec.ExitError
-		again := !x.submit || errors.As(err, &exit) && exit.ExitCode() == exitNotReady
+		// What a contract refuses was not submitted.
+		again := !x.submit || errors.As(err, &exit) && (exit.ExitCode() == exitNotReady || !x.refused && strings.Contains(out, contractRefused))
 		if wrong == nil || !again {
 			return bookmark, wrong
 		}

@@ -182,7 +182,7 @@ func (r *Run) AckAfter(ctx context.Context, t time.Time) (Ack, error) {
 	for {
 		r.mu.Lock()
 		i := slices.IndexFunc(r.acks, func(a Ack) bool { return a.Sent.After(t) })
-		woken, failed := r.woken, summary(r.failed)
+		woken := r.woken
 		if i >= 0 {
 			defer r.mu.Unlock()
 			return r.acks[i], nil
@@ -191,7 +191,7 @@ func (r *Run) AckAfter(ctx context.Context, t time.Time) (Ack, error) {
 		select {
 		case <-woken:
 		case <-ctx.Done():
-			return Ack{}, fmt.Errorf("wait for a committed transaction: %w; failed so far: %s", ctx.Err(), failed)
+			return Ack{}, fmt.Errorf("wait for a committed transaction: %w; failed so far: %s", ctx.Err(), r.failedSoFar())
 		}
 	}
 }
@@ -201,7 +201,7 @@ func (r *Run) Flowing(ctx context.Context, perSecond int) error {
 	began := time.Now()
 	for {
 		r.mu.Lock()
-		woken, failed, flows := r.woken, summary(r.failed), flows(r.acks, began, perSecond)
+		woken, flows := r.woken, flows(r.acks, began, perSecond)
 		r.mu.Unlock()
 		if flows {
 			return nil
@@ -209,9 +209,15 @@ func (r *Run) Flowing(ctx context.Context, perSecond int) error {
 		select {
 		case <-woken:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %d transactions a second: %w; failed so far: %s", perSecond, ctx.Err(), failed)
+			return fmt.Errorf("wait for %d transactions a second: %w; failed so far: %s", perSecond, ctx.Err(), r.failedSoFar())
 		}
 	}
+}
+
+func (r *Run) failedSoFar() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return summary(r.failed)
 }
 
 // flows tells whether, of the transactions sent after began, so many were acknowledged in the newest one's last second.

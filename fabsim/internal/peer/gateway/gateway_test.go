@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,6 +92,61 @@ func TestAnswersAreJudged(t *testing.T) {
 // TestRefusingIsNotGone: a peer that refused one client's proposal is there for
 // the others; one that cannot be reached is not.
 func TestRefusingIsNotGone(t *testing.T) {
+	own, endpoint, end := besides(t, &sameAnswer{err: errors.New("proposal client identity expired")})
+	s := newServer(&sameAnswer{}, own)
+	other := own.Of(t.Context(), "trade")[1]
+	if got := s.ask(t.Context(), other, &pb.SignedProposal{}); got.code != codes.Unavailable {
+		t.Errorf("got %s", got.code)
+	}
+	if got := own.Of(t.Context(), "trade"); len(got) != 2 {
+		t.Errorf("after a refusal of %s %d peers are known", endpoint, len(got))
+	}
+	end()
+	s.ask(t.Context(), other, &pb.SignedProposal{})
+	if got := own.Of(t.Context(), "trade"); len(got) != 1 {
+		t.Errorf("after the other's end %d peers are known", len(got))
+	}
+}
+
+// silence answers no proposal.
+type silence struct {
+	pb.UnimplementedEndorserServer
+}
+
+func (silence) ProcessProposal(ctx context.Context, _ *pb.SignedProposal) (*pb.ProposalResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestSilentIsGone: the way to a peer that does not answer in time may lead nowhere by now, so it is made anew. A caller
+// that gives up says nothing of the peer.
+func TestSilentIsGone(t *testing.T) {
+	own, endpoint, _ := besides(t, silence{})
+	s := newServer(&sameAnswer{}, own)
+	other := own.Of(t.Context(), "trade")[1]
+	before, err := own.Conn(endpoint)
+	ok(t, err)
+	hasty, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	s.ask(hasty, other, &pb.SignedProposal{})
+	if after, err := own.Conn(endpoint); err != nil || after != before || len(own.Of(t.Context(), "trade")) != 2 {
+		t.Errorf("a caller gave up, and the peer is gone (%v)", err)
+	}
+	s.o.EndorseTimeout = 10 * time.Millisecond
+	if got := s.ask(t.Context(), other, &pb.SignedProposal{}); got.code != codes.Unavailable || !got.retry {
+		t.Errorf("got %s, again: %t", got.code, got.retry)
+	}
+	if got := own.Of(t.Context(), "trade"); len(got) != 1 {
+		t.Errorf("after its silence %d peers are known", len(got))
+	}
+	if after, err := own.Conn(endpoint); err != nil || after == before {
+		t.Errorf("the connection is still the one from before (%v)", err)
+	}
+}
+
+// besides is a registry that knows one other peer, at the endpoint, which ends when the test does or is told to.
+func besides(t *testing.T, other pb.EndorserServer) (own *members.Registry, endpoint string, end func()) {
+	t.Helper()
 	a, b := simtest.NewOrg(t, "banka"), simtest.NewOrg(t, "bankb")
 	config, err := channel.FromBlock(simtest.Channel{
 		ID: "trade", Orderers: simtest.NewOrg(t, "ord"), Members: []*simtest.Org{a, b}, Endpoints: []string{"127.0.0.1:1"},
@@ -106,27 +162,18 @@ func TestRefusingIsNotGone(t *testing.T) {
 	server, err := node.NewServer(t.Context(), node.ServerOptions{Address: "127.0.0.1:0"})
 	ok(t, err)
 	registry(b, server.Addr()).Register(server)
-	pb.RegisterEndorserServer(server, &sameAnswer{err: errors.New("proposal client identity expired")})
+	pb.RegisterEndorserServer(server, other)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx) }()
-
-	own := registry(a, "127.0.0.1:2", server.Addr())
+	own = registry(a, "127.0.0.1:2", server.Addr())
 	own.Hurry(t.Context())
-	s := newServer(&sameAnswer{}, own)
-	other := own.Of(t.Context(), "trade")[1]
-	if got := s.ask(t.Context(), other, &pb.SignedProposal{}); got.code != codes.Unavailable {
-		t.Errorf("got %s", got.code)
-	}
-	if got := own.Of(t.Context(), "trade"); len(got) != 2 {
-		t.Errorf("after a refusal %d peers are known", len(got))
-	}
-	cancel()
-	ok(t, <-done)
-	s.ask(t.Context(), other, &pb.SignedProposal{})
-	if got := own.Of(t.Context(), "trade"); len(got) != 1 {
-		t.Errorf("after the other's end %d peers are known", len(got))
-	}
+	end = sync.OnceFunc(func() {
+		cancel()
+		ok(t, <-done)
+	})
+	t.Cleanup(end)
+	return own, server.Addr(), end
 }
 
 func proposed(t *testing.T, id, contract string, transient map[string][]byte) *pb.SignedProposal {

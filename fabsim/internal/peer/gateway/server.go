@@ -110,14 +110,15 @@ type answer struct {
 }
 
 // ask sends a proposal to a peer and judges its answer.
-func (s *Server) ask(ctx context.Context, m *members.Member, signed *pb.SignedProposal) *answer {
-	ctx, cancel := context.WithTimeout(ctx, s.o.EndorseTimeout)
+func (s *Server) ask(caller context.Context, m *members.Member, signed *pb.SignedProposal) *answer {
+	ctx, cancel := context.WithTimeout(caller, s.o.EndorseTimeout)
 	defer cancel()
 	response, err := s.process(ctx, m, signed)
 	switch {
 	case err != nil && response == nil:
-		// Only a peer that cannot be reached is gone: one that refuses a proposal is there for others.
-		if !m.Local && status.Code(err) == codes.Unavailable {
+		// Only a peer that cannot be reached, or is silent, is gone: one that refuses a proposal is there for others.
+		silent := status.Code(err) == codes.DeadlineExceeded && caller.Err() == nil
+		if !m.Local && (silent || status.Code(err) == codes.Unavailable) {
 			s.o.Members.Forget(m.Endpoint)
 		}
 		return &answer{code: codes.Unavailable, message: err.Error(), retry: true}

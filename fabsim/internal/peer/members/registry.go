@@ -250,11 +250,16 @@ func (r *Registry) close() {
 	}
 }
 
-// Forget takes a peer for gone until it tells again.
+// Forget takes a peer for gone until it tells again, and ends the connection to it as Fabric's gateway does: it may lead
+// nowhere by now.
 func (r *Registry) Forget(address string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m := r.known[address]; m != nil {
 		m.seen = time.Time{}
+	}
+	if c := r.conns[address]; c != nil {
+		_ = c.Close() // nobody waits for it
+		delete(r.conns, address)
 	}
 }
